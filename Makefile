@@ -1,0 +1,39 @@
+PYTHON ?= python3
+PORT   ?= 8888
+
+BIN = .venv/bin
+DISPLAYED = $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(BROWSER),$(filter Darwin,$(shell uname)))
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+study: data ## open the course in JupyterLab; make study PORT=9000 for another port
+	@$(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb \
+	    --ServerApp.answer_yes=True $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
+
+test: data ## run every notebook, then the tests
+	@OMP_NUM_THREADS=1 $(BIN)/nbdev_test; notebooks=$$?; $(BIN)/pytest tests && exit $$notebooks
+
+env: ## make .venv, or bring it up to date
+	@$(PYTHON) scripts/setup_env.py
+
+data: env ## fetch the ratings, or make some, and say which
+	@$(BIN)/python -m collab_course.movielens
+
+reproduce: data ## train the models over several seeds, beside the published results
+	@$(BIN)/python tests/benchmarks/reproduce.py
+
+bench: data ## time what the course claims to be fast
+	@for f in $(filter-out %/reproduce.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$f || exit; done
+
+freeze: env ## pin the installed versions in constraints.txt
+	@$(BIN)/python -c 'import sys; print("# Python %d.%d: what the stored outputs came from (make freeze writes it)" % sys.version_info[:2])' > constraints.txt
+	@$(BIN)/pip freeze --exclude-editable | sed 's/+.*//' >> constraints.txt
+
+hooks: env ## let git clean and merge notebooks
+	@PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_install_hooks
+
+clean: ## remove .venv and what was built
+	rm -rf .venv build dist *.egg-info .pytest_cache
+
+.PHONY: help study test env data reproduce bench freeze hooks clean

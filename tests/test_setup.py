@@ -1,0 +1,157 @@
+"What happens around the notebooks: making .venv, importing the package, the commands of the Makefile"
+import importlib.util, os, shutil, subprocess, sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT/'scripts'/'setup_env.py'
+FILES = 'settings.ini setup.py pyproject.toml constraints.txt README.md scripts/setup_env.py collab_course/__init__.py'.split()
+
+
+@pytest.fixture
+def project(tmp_path):
+    "A copy of what setup_env.py looks at"
+    for file in FILES:
+        (tmp_path/file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT/file, tmp_path/file)
+    return tmp_path
+
+
+@pytest.fixture
+def setup_env(monkeypatch):
+    "setup_env.py as a module, whose pip is a stub: `calls` holds what it was asked, `answer` what it returns"
+    spec = importlib.util.spec_from_file_location('setup_env', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.calls, module.made, module.answer = [], [], (0, [])
+
+    def pip(python, args):
+        module.calls.append(args)
+        if isinstance(module.answer, BaseException): raise module.answer
+        return module.answer
+
+    def create(env, **kwargs):
+        module.made.append(env)
+        env.mkdir()
+
+    monkeypatch.setattr(module, 'pip', pip)
+    monkeypatch.setattr('venv.create', create)
+    return module
+
+
+def python(*args, **kwargs): return subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=120, **kwargs)
+
+
+def test_nothing_is_installed_twice(setup_env, project):
+    for _ in range(3): setup_env.main(project)
+    assert len(setup_env.made) == len(setup_env.calls) == 1
+    assert setup_env.calls[0][-2:] == ['-e', f'{project}[dev]']
+
+
+@pytest.mark.parametrize('file', ['settings.ini', 'constraints.txt'])
+def test_changed_versions_are_installed_into_the_same_environment(setup_env, project, monkeypatch, file):
+    monkeypatch.setattr(setup_env, 'constraints', lambda root: ['-c', str(root/'constraints.txt')])
+    setup_env.main(project)
+    with (project/file).open('a') as f: f.write('\n# changed\n')
+    for _ in range(2): setup_env.main(project)
+    assert len(setup_env.made) == 1 and len(setup_env.calls) == 2
+
+
+def test_another_python_or_place_starts_anew(setup_env, project, monkeypatch, tmp_path_factory):
+    setup_env.main(project)
+    (project/'.venv'/'of the old Python').touch()
+    monkeypatch.setattr(setup_env.platform, 'python_version', lambda: '3.99.0')
+    setup_env.main(project)
+    assert len(setup_env.made) == 2 and not (project/'.venv'/'of the old Python').exists()
+    moved = tmp_path_factory.mktemp('elsewhere')/'moved'
+    shutil.copytree(project, moved)
+    setup_env.main(moved)
+    assert setup_env.made[2] == moved/'.venv'
+
+
+def test_constraints_hold_only_for_their_python(setup_env, project):
+    file = project/'constraints.txt'
+    file.write_text('# Python %d.%d\n' % sys.version_info[:2])
+    assert setup_env.constraints(project) == ['-c', str(file)]
+    file.write_text('# Python 3.1\n')
+    assert setup_env.constraints(project) == []
+    file.unlink()
+    assert setup_env.constraints(project) == []
+
+
+def test_an_interrupted_try_leaves_nothing_in_the_way(setup_env, project):
+    setup_env.answer = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt): setup_env.main(project)
+    (project/'.venv'/'half a package').touch()
+    setup_env.answer = 0, []
+    setup_env.main(project)
+    assert not (project/'.venv'/'half a package').exists()
+    setup_env.main(project)
+    assert len(setup_env.calls) == 2
+
+
+def test_a_failed_first_try_leaves_nothing(setup_env, project):
+    setup_env.answer = 1, ['ERROR: No matching distribution found for torch']
+    with pytest.raises(SystemExit, match='No matching distribution found for torch'): setup_env.main(project)
+    assert not (project/'.venv').exists()
+
+
+def test_a_failed_update_keeps_what_works_and_tries_again(setup_env, project):
+    setup_env.main(project)
+    (project/'settings.ini').open('a').write('\n# changed\n')
+    setup_env.answer = 1, ['WARNING: Retrying (Retry(total=4)) after connection broken']
+    with pytest.raises(SystemExit, match='network'): setup_env.main(project)
+    setup_env.answer = 0, []
+    for _ in range(2): setup_env.main(project)
+    assert len(setup_env.made) == 1 and len(setup_env.calls) == 3
+
+
+def test_no_network_is_one_sentence(project):
+    proxy = 'http://127.0.0.1:9'
+    env = {k: v for k, v in os.environ.items() if not k.startswith('PIP_') and k.lower() not in ('no_proxy', 'all_proxy')}
+    env |= dict(PIP_CONFIG_FILE=os.devnull, PIP_RETRIES='1', PIP_NO_CACHE_DIR='1', HTTP_PROXY=proxy, HTTPS_PROXY=proxy, http_proxy=proxy, https_proxy=proxy)
+    r = python(project/'scripts'/'setup_env.py', env=env)
+    assert r.returncode == 1 and 'no answer from the network' in r.stderr and len(r.stderr.splitlines()) == 1
+    assert not (project/'.venv').exists()
+
+
+def test_no_venv_module_is_one_sentence(project):
+    (project/'broken').mkdir()
+    (project/'broken'/'ensurepip.py').write_text('raise ImportError("no ensurepip here")')
+    r = python(project/'scripts'/'setup_env.py', env=os.environ | {'PYTHONPATH': str(project/'broken')})
+    assert r.returncode == 1 and 'lacks its venv module' in r.stderr and len(r.stderr.splitlines()) == 1
+    assert not (project/'.venv').exists()
+
+
+def test_too_old_a_python_is_one_sentence(project):
+    r = python('-c', f'import runpy, sys; sys.version_info = (3, 9, 18, "final", 0); runpy.run_path({str(SCRIPT)!r}, run_name="__main__")')
+    assert r.returncode == 1 and 'Python 3.10 or newer' in r.stderr and len(r.stderr.splitlines()) == 1
+
+
+def study(*args, **env):
+    "The command with which `make study` starts JupyterLab"
+    env = {k: v for k, v in os.environ.items() if k not in ('DISPLAY', 'WAYLAND_DISPLAY', 'BROWSER', 'PORT', 'MAKEFLAGS', 'MAKELEVEL')} | env
+    out = subprocess.run(['make', '-n', 'study', *args], cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
+    return out[out.index('jupyter lab'):]
+
+
+def test_study_listens_here_only_on_the_port_asked_for():
+    assert '--ip=127.0.0.1 --port=8888 ' in study()
+    assert '--port=9000 ' in study('PORT=9000') and '--port=9001 ' in study(PORT='9001')
+    assert ('--allow-root' in study()) == (os.getuid() == 0)
+
+
+def test_study_opens_a_browser_only_where_one_can_be_seen():
+    assert '--no-browser' not in study(DISPLAY=':0')
+    if sys.platform == 'linux': assert '--no-browser' in study()
+
+
+def test_importing_the_package_costs_next_to_nothing():
+    r = python('-c', 'import sys; before = set(sys.modules); import collab_course; print(*set(sys.modules)-before)', cwd=ROOT)
+    assert r.stdout.split() == ['collab_course'], r.stdout + r.stderr
+
+
+def test_every_module_imports_without_the_development_tools():
+    r = python(ROOT/'tests'/'smoke.py', cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)})
+    assert r.returncode == 0, r.stderr
