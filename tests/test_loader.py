@@ -1,0 +1,364 @@
+"The loader's promises: an epoch is an epoch, the same seed gives the same, nothing raises a KeyError from inside"
+import random, warnings
+from collections import Counter
+import numpy as np, pandas as pd, pytest, torch
+from fastai.collab import CollabDataLoaders, collab_learner
+from fastai.tabular.all import (Callback, ItemTransform, Learner, Module, MSELossFlat, RandomSplitter, TabDataLoader,
+                                load_learner, nn, set_seed)
+from collab_course.dot_product_bias import RatingsDL, collab_dls, pair_idxs, predict
+
+pytestmark = [pytest.mark.filterwarnings(f'ignore:{o}') for o in    # all of them fastai's own
+              ('The given NumPy array is not writable', 'Constructing a Categorical', 'numpy.core is deprecated')]
+BS = 32
+
+@pytest.fixture
+def ratings():
+    "503 ratings, no pair twice, by 40 people of 30 films (named), in columns with an index out of order"
+    rng = np.random.default_rng(0)
+    cells = rng.permutation(40*30)[:503]
+    return pd.DataFrame(dict(user=cells//30 + 100, title=[f'film {c%30:02}' for c in cells],
+                             rating=rng.integers(1, 6, 503), timestamp=cells), index=rng.permutation(503)+7)
+
+@pytest.fixture
+def dls(ratings): return collab_dls(ratings, seed=42, bs=BS, device='cpu')
+
+class Dot(Module):
+    "The smallest model with a row for each person and film"
+    def __init__(self, dls, n=3): self.u,self.i = (nn.Embedding(len(c), n) for c in dls.classes.values())
+    def forward(self, x): return (self.u(x[:,0])*self.i(x[:,1])).sum(1)
+
+def learner(dls, **kw): return Learner(dls, Dot(dls), loss_func=MSELossFlat(), **kw)
+def batches(dl): return [(x.clone(), y.clone()) for x,y in dl]
+def same(a, b): return len(a) == len(b) and all(torch.equal(p, q) for s,t in zip(a, b) for p,q in zip(s, t))
+
+def named(dls, bs):
+    "How often each (user, title, rating) comes in the batches `bs`"
+    us,ts = dls.classes['user'],dls.classes['title']
+    return Counter((us[int(u)], ts[int(t)], float(r)) for x,y in bs for (u,t),r in zip(x, y[:,0]))
+
+def check_epochs(dls, ratings, seed=42, n=4):
+    "Each of `n` epochs holds the training ratings of fastai's split, each exactly once"
+    train,_ = RandomSplitter(seed=seed)(ratings)
+    want = Counter((u, t, float(r)) for u,t,r in ratings.iloc[list(train)][['user','title','rating']].itertuples(index=False))
+    assert set(want.values()) == {1}
+    for _ in range(n): assert named(dls, dls.train) == want
+
+# --- an epoch ---------------------------------------------------------------------------------------------------
+
+def test_every_rating_once_an_epoch(dls, ratings):
+    assert dls.train.n % BS                     # the last batch is a short one, and is not dropped
+    check_epochs(dls, ratings)
+
+def test_stock_fastai_fails_the_same_test(ratings):
+    stock = CollabDataLoaders.from_df(ratings, seed=42, bs=BS, device='cpu')
+    with pytest.raises(AssertionError): check_epochs(stock, ratings, n=1)
+    n = len(named(stock, stock.train))
+    assert .55 < n/stock.train.n < .72          # about 1 - 1/e: drawn with replacement
+
+def test_without_replacement_stock_drops_the_last_batch(ratings):
+    stock = CollabDataLoaders.from_df(ratings, seed=42, bs=BS, device='cpu', dl_type=TabDataLoader)
+    with pytest.raises(AssertionError): check_epochs(stock, ratings, n=1)
+    assert sum(len(y) for _,y in stock.train) == stock.train.n//BS*BS < stock.train.n
+
+def test_the_test_notices_a_repeat_and_a_miss(dls, ratings, monkeypatch):
+    order = RatingsDL.get_idxs
+    for broken in (lambda o: torch.cat([o[:-1], o[:1]]), lambda o: o[:-1], lambda o: torch.cat([o, o[:1]])):
+        monkeypatch.setattr(RatingsDL, 'get_idxs', lambda self: broken(order(self)))
+        monkeypatch.setattr(RatingsDL, '__len__', lambda self: 99)
+        with pytest.raises(AssertionError): check_epochs(dls, ratings, n=1)
+
+def test_batch_sizes_and_types(dls):
+    sizes = [len(x) for x,_ in dls.train]
+    assert sizes == [BS]*(403//BS) + [403%BS] and len(dls.train) == len(sizes) and dls.train.n == 403
+    for x,y in dls.train: assert (x.dtype,y.dtype,x.shape[1:],y.shape[1:]) == (torch.int64, torch.float32, (2,), (1,))
+
+@pytest.mark.parametrize('n,bs', [(1, 64), (5, 64), (80, 16), (81, 16), (65, 64)])
+def test_small_and_awkward_sizes(ratings, n, bs):
+    dls = collab_dls(ratings[:n], seed=0, bs=bs, valid_pct=0, device='cpu')
+    assert sum(len(y) for _,y in dls.train) == n and len(batches(dls.train)) == len(dls.train) == -(-n//bs)
+    assert len(dls.valid) == 0
+
+def test_order_differs_between_epochs(dls):
+    a,b,c = (torch.cat([x for x,_ in dls.train]) for _ in range(3))
+    assert not torch.equal(a, b) and not torch.equal(b, c) and not torch.equal(a, c)
+
+def test_validation_is_whole_and_in_order(dls, ratings):
+    _,valid = RandomSplitter(seed=42)(ratings)
+    assert torch.cat([y for _,y in dls.valid])[:,0].tolist() == ratings['rating'].iloc[list(valid)].tolist()
+    assert same(batches(dls.valid), batches(dls.valid))
+
+def test_changing_a_batch_leaves_the_data_alone(dls, ratings):
+    for dl in dls:
+        for x,y in dl: x.zero_(); y.zero_()
+    check_epochs(dls, ratings, n=1)
+    assert all(y.min() >= 1 for _,y in dls.valid)
+
+# --- seeds ------------------------------------------------------------------------------------------------------
+
+def test_same_seed_same_everything(ratings):
+    a = collab_dls(ratings, seed=3, bs=BS, device='cpu')
+    set_seed(1)
+    b = collab_dls(ratings, seed=3, bs=BS, device='cpu')
+    assert same(batches(a.valid), batches(b.valid))
+    for i in range(3):
+        set_seed(i)                              # whatever happens to the global generators
+        assert same(batches(a.train), batches(b.train))
+
+def test_other_seed_other_split_and_order(ratings):
+    a,b = (collab_dls(ratings, seed=s, bs=BS, device='cpu') for s in (3, 4))
+    assert list(a.valid_ds.items.index) != list(b.valid_ds.items.index)
+
+def test_no_seed_is_random_until_the_global_one_is_set(ratings):
+    def idx(): return list(collab_dls(ratings, device='cpu').valid_ds.items.index)
+    assert idx() != idx()
+    set_seed(5); a = idx(); set_seed(5); assert a == idx()
+
+def test_the_drawn_seed_is_known(ratings):
+    a = collab_dls(ratings, device='cpu', bs=BS)
+    b = collab_dls(ratings, device='cpu', bs=BS, seed=a.train.seed)
+    assert same(batches(a.valid), batches(b.valid)) and same(batches(a.train), batches(b.train))
+
+@pytest.mark.parametrize('seed', [0, 1, 42])
+def test_split_is_fastais(ratings, seed):
+    for pct in (.2, .33):
+        a = collab_dls(ratings, seed=seed, valid_pct=pct, device='cpu')
+        b = CollabDataLoaders.from_df(ratings, seed=seed, valid_pct=pct, device='cpu')
+        for p,q in ((a.train_ds, b.train_ds), (a.valid_ds, b.valid_ds)):
+            assert list(p.items.index) == list(q.items.index) and (p.cats.values == q.cats.values).all()
+
+def test_global_random_state_is_left_alone(ratings):
+    def state(): return str(torch.get_rng_state().tolist()), str(np.random.get_state()), random.getstate()
+    before = state()
+    dls = collab_dls(ratings, seed=1, bs=BS, device='cpu')
+    batches(dls.train), batches(dls.valid), dls.one_batch(), dls.train.new()
+    assert before == state()
+    CollabDataLoaders.from_df(ratings, seed=1, bs=BS, device='cpu')
+    assert before != state()                     # fastai's reseeds the whole program
+
+def test_drop_last_is_honoured_when_asked(dls):
+    dl = dls.train.new(drop_last=True)
+    assert [len(y) for _,y in dl] == [BS]*(403//BS) == [BS]*len(dl)
+
+def test_validation_batches_are_large_unless_told(ratings):
+    big = pd.concat([ratings]*20)
+    assert [len(y) for _,y in collab_dls(big, seed=1, device='cpu').valid] == [1024, 988]
+    assert len(collab_dls(big, seed=1, val_bs=100, device='cpu').valid) == 21
+
+def test_hooks_are_called(ratings, monkeypatch):
+    called = []
+    for n in ('before_iter', 'after_iter'): monkeypatch.setattr(RatingsDL, n, lambda self, n=n: called.append(n))
+    batches(collab_dls(ratings, seed=1, device='cpu').train)
+    assert called == ['before_iter', 'after_iter']
+
+def test_new_starts_the_same_order_again(ratings):
+    dls = collab_dls(ratings, seed=1, bs=BS, device='cpu')
+    first,second = batches(dls.train),batches(dls.train)
+    new = dls.train.new()
+    assert same(first, batches(new)) and same(second, batches(new))
+
+# --- what goes in -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('change,words', [
+    (lambda d: d[['user','title']],                         'three columns'),
+    (lambda d: d[:0],                                       'empty'),
+    (lambda d: d.assign(rating=d.rating.where(d.rating>1)), 'NaN'),
+    (lambda d: d.assign(rating=d.rating.astype('Int64').where(d.rating>1)), 'NaN'),
+    (lambda d: d.assign(rating=np.inf),                     'infinite'),
+    (lambda d: d.assign(rating=d.rating.astype(str)),       'numbers'),
+    (lambda d: d.assign(user=d.user.where(d.user>110)),     "'user'"),
+    (lambda d: d.assign(title=d.title.where(d.user>110)),   "'title'"),
+])
+def test_bad_tables(ratings, change, words):
+    with pytest.raises(ValueError, match=words) as e: collab_dls(change(ratings), seed=1)
+    assert '\n' not in str(e.value) and str(e.value).endswith('.')
+
+@pytest.mark.parametrize('kw,words', [(dict(user_name='who'), 'who'), (dict(item_name='what'), 'what'), (dict(rating_name='stars'), 'stars'),
+                                      (dict(item_name='user'), 'different'), (dict(valid_pct=1), 'valid_pct'), (dict(valid_pct=-.1), 'valid_pct')])
+def test_bad_arguments(ratings, kw, words):
+    with pytest.raises(ValueError, match=words): collab_dls(ratings, seed=1, **kw)
+
+def test_bad_table_changes_nothing(ratings):
+    before = ratings.copy()
+    collab_dls(ratings, seed=1, device='cpu')
+    pd.testing.assert_frame_equal(ratings, before)
+
+def test_columns_by_name_and_fractions(ratings):
+    d = ratings.assign(rating=ratings.rating-.5)[['timestamp','rating','title','user']]
+    dls = collab_dls(d, 'user', 'title', 'rating', seed=42, bs=BS, device='cpu')
+    assert list(dls.classes) == ['user','title']
+    check_epochs(dls, d)
+
+@pytest.mark.parametrize('kind,stars', [('category', 'Int64'), (object, 'float64'), ('string', 'int8')])
+def test_kind_of_column_makes_no_difference(ratings, dls, kind, stars):
+    other = collab_dls(ratings.astype(dict(user='Int64' if kind == 'string' else kind, title=kind, rating=stars)), seed=42, bs=BS, device='cpu')
+    assert {k:list(v) for k,v in dls.classes.items()} == {k:list(v) for k,v in other.classes.items()}
+    assert same(batches(dls.valid), batches(other.valid)) and same(batches(dls.train), batches(other.train))
+
+@pytest.mark.parametrize('kind', ['str', 'category', object])
+def test_who_is_only_in_validation_is_na_and_can_be_seen(ratings, kind):
+    pos = RandomSplitter(seed=42)(ratings)[1][3]
+    ratings.iloc[pos, 1] = 'obscure'
+    pos2 = RandomSplitter(seed=42)(ratings)[1][5]
+    ratings.iloc[pos2, 0] = 9999
+    dls = collab_dls(ratings.astype(dict(title=kind, user='int' if kind == 'str' else kind)), seed=42, bs=BS, device='cpu')
+    x = torch.cat([x for x,_ in dls.valid])
+    assert 'obscure' not in dls.classes['title'] and dls.classes['title'][0] == '#na#' and 9999 not in dls.classes['user']
+    assert x[3,1] == x[5,0] == 0 and (x == 0).sum() == 2
+
+# --- device -----------------------------------------------------------------------------------------------------
+
+def test_batches_live_on_the_device_asked_for(ratings):
+    dls = collab_dls(ratings, seed=1, bs=BS, device='meta')   # 'meta' is a device that every machine has
+    for dl in dls:
+        for b in dl: assert [t.device.type for t in b] == ['meta']*2
+        assert [t.device.type for t in dl.tensors] == ['meta']*2     # moved once, not batch by batch
+
+def test_default_device_is_fastais(ratings, monkeypatch):
+    import fastai.data.core as core
+    monkeypatch.setattr(core, 'default_device', lambda: torch.device('meta'))
+    dls = collab_dls(ratings, seed=1)
+    assert dls.device.type == 'meta' and dls.one_batch()[0].device.type == 'meta'
+
+def test_to_moves_the_batches(ratings):
+    dls = collab_dls(ratings, seed=1, device='cpu')
+    assert dls.one_batch()[0].device.type == 'cpu'
+    dls.to(torch.device('meta'))
+    assert {t.device.type for dl in dls for b in dl for t in b} == {'meta'}
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU here')
+def test_on_a_gpu(ratings):
+    dls = collab_dls(ratings, seed=42, bs=BS)
+    check_epochs(dls, ratings)
+    learn = learner(dls)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert dls.one_batch()[0].is_cuda and next(learn.model.parameters()).is_cuda and len(learn.get_preds(ds_idx=0)[0]) == 403
+
+# --- with a Learner ---------------------------------------------------------------------------------------------
+
+def test_learner_sees_each_rating_once(dls, ratings):
+    seen,learn = [],learner(dls)
+    class Note(Callback):
+        def before_batch(self):
+            if self.training: seen.append((self.xb[0].clone(), self.yb[0].clone()))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=Note())
+    train,_ = RandomSplitter(seed=42)(ratings)
+    assert named(dls, seen) == Counter((u, t, float(r)) for u,t,r in ratings.iloc[list(train)][['user','title','rating']].itertuples(index=False))
+
+@pytest.mark.parametrize('use_nn', [False, True])
+def test_collab_learner_learns(ratings, use_nn):
+    dls = collab_dls(ratings.assign(rating=ratings.user%5 + 1), seed=1, bs=BS, device='cpu')
+    set_seed(0)
+    learn = collab_learner(dls, use_nn=use_nn, n_factors=5, y_range=(0, 5.5))
+    with learn.no_bar(), learn.no_logging(): before = learn.validate()[0]; learn.fit_one_cycle(8, 5e-2); after = learn.validate()[0]
+    assert after < before/2
+
+def test_get_preds_in_the_order_of_the_table(dls):
+    learn = learner(dls)
+    with learn.no_bar(): valid,train = learn.get_preds(), learn.get_preds(ds_idx=0)
+    for (preds,targs),to in ((valid, dls.valid_ds), (train, dls.train_ds)):
+        x = torch.tensor(to.cats.to_numpy(np.int64, copy=True))
+        assert torch.allclose(preds, learn.model(x)) and targs[:,0].tolist() == to.items['rating'].tolist()
+
+def test_get_preds_puts_a_shuffled_loader_back_in_order(dls):
+    learn = learner(dls)
+    with learn.no_bar(): preds,targs = learn.get_preds(dl=dls.train)
+    assert targs[:,0].tolist() == dls.train_ds.items['rating'].tolist()
+
+def test_test_dl_with_and_without_ratings(dls, ratings):
+    new = pd.DataFrame(dict(user=[100, 139, 5], title=['film 03', 'no such film', 'film 00']))
+    learn = learner(dls)
+    x, = dls.test_dl(new).one_batch()
+    assert (x == 0).tolist() == [[False, False], [False, True], [True, False]]
+    with learn.no_bar(): preds,targs = learn.get_preds(dl=dls.test_dl(new)); _,again = learn.get_preds(dl=dls.test_dl(new.assign(rating=[1, 2, 3])))
+    assert targs is None and torch.allclose(preds, learn.model(x)) and again.tolist() == [[1.], [2.], [3.]]
+
+def test_show_batch_and_results(dls, ratings, monkeypatch):
+    import fastai.tabular.core as core, fastai.tabular.learner as tl
+    shown = []
+    for m in (core, tl): monkeypatch.setattr(m, 'display_df', shown.append)
+    dls.show_batch(); dls.show_batch(unique=True)
+    learn = learner(dls)
+    with learn.no_bar(), learn.no_logging(): learn.show_results(max_n=5)
+    assert [len(d) for d in shown] == [10, 10, 5] and 'rating_pred' in shown[2]
+    known = {(u, t, r) for u,t,r in ratings[['user','title','rating']].itertuples(index=False)}
+    assert all((u, t, r) in known for d in shown[:2] for u,t,r in d.itertuples(index=False))
+    assert len(shown[1].drop_duplicates()) == 1
+
+def test_lr_find_export_and_load(dls, tmp_path):
+    learn = learner(dls, path=tmp_path)
+    with learn.no_bar(): assert learn.lr_find(show_plot=False).valley > 0
+    new = pd.DataFrame(dict(user=[100, 139], title=['film 03', 'film 00']))
+    with learn.no_bar():
+        learn.export()
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            other = load_learner(tmp_path/'export.pkl')
+        with other.no_bar(): a,b = (l.get_preds(dl=l.dls.test_dl(new))[0] for l in (learn, other))
+    assert torch.equal(a, b) and len(other.dls.train) == 0 and list(other.dls.classes) == ['user','title']
+    assert torch.equal(pair_idxs(other.dls, [100], 'film 03'), pair_idxs(dls, [100], 'film 03'))
+
+def test_batch_transforms_are_applied_and_kept(dls):
+    dls.add_tfms([Tens()], 'after_batch')
+    for dl in (*dls, dls.train.new(), dls.valid.new()): assert all(10 <= y.min() and y.max() <= 50 for _,y in dl)
+
+class Tens(ItemTransform):
+    "Ratings times ten"
+    def encodes(self, b): return b[0],b[1]*10
+
+# --- names ------------------------------------------------------------------------------------------------------
+
+def test_pair_idxs_are_the_rows_of_the_embedding(dls, ratings):
+    idxs = pair_idxs(dls, ratings.user, ratings.title)
+    assert idxs.dtype == torch.int64 and idxs.shape == (503, 2)
+    assert [(dls.classes['user'][u], dls.classes['title'][t]) for u,t in idxs.tolist()] == list(zip(ratings.user, ratings.title))
+
+@pytest.mark.parametrize('users', [101, [101], np.array([101]), torch.tensor([101]), pd.Series([101], index=[9]), (np.int64(101),)])
+def test_one_person_many_films(dls, users):
+    idxs = pair_idxs(dls, users, ['film 01', 'film 02'])
+    assert [dls.classes['user'][u] for u in idxs[:,0]] == [101]*2 and len(set(idxs[:,1].tolist())) == 2
+
+def test_a_name_is_not_a_list_of_letters(dls): assert pair_idxs(dls, [101, 102], 'film 01').shape == (2, 2)
+
+@pytest.mark.parametrize('users,items,words', [
+    ([101, 9999], 'film 01', ['user', '9999', "unknown='na'"]),
+    (101, ['film 01', 'nonesuch'], ['title', "'nonesuch'"]),
+    ([1, 2, 3, 4, 5, 5], 'film 01', ['1, 2, 3 and 2 more']),
+    (['101'], 'film 01', ["'101'", 'look like 100']),
+    ([float('nan')], 'film 01', ['nan']), ([None], 'film 01', ['None']),
+    ('#na#', 'film 01', ['#na#']),
+])
+def test_strangers_are_named(dls, users, items, words):
+    for f in (pair_idxs, lambda d, *a: predict(learner(d), *a)):
+        with pytest.raises(ValueError) as e: f(dls, users, items)
+        assert all(w in str(e.value) for w in words) and '\n' not in str(e.value)
+
+def test_strangers_on_request_are_row_0(dls):
+    assert pair_idxs(dls, [9999, 101], ['nonesuch', 'film 01'], unknown='na')[0].tolist() == [0, 0]
+    learn = learner(dls); model = learn.model
+    pred = predict(learn, 9999, 'film 01', unknown='na')
+    assert torch.allclose(pred[0], model.u.weight[0] @ model.i(pair_idxs(dls, 101, 'film 01')[0,1]))
+
+def test_asking_twice_is_still_an_error(dls):
+    pair_idxs(dls, 9999, 'film 01', unknown='na')
+    with pytest.raises(ValueError): pair_idxs(dls, 9999, 'film 01')
+    assert 9999 not in dls.classes['user'].o2i
+
+def test_other_mistakes(dls):
+    with pytest.raises(ValueError, match='pairs'): pair_idxs(dls, [101, 102], ['film 01']*3)
+    with pytest.raises(ValueError, match='unknown must'): pair_idxs(dls, 101, 'film 01', unknown='zero')
+
+def test_predict_is_what_the_model_says(dls, ratings):
+    learn = collab_learner(dls, use_nn=True, layers=[10], y_range=(0, 5.5))   # dropout and batch norm: eval mode matters
+    learn.model.train()
+    got = predict(learn, ratings.user, ratings.title)
+    assert learn.model.training and got.shape == (503,) and not got.requires_grad
+    with learn.no_bar(): want,_ = learn.get_preds(dl=dls.test_dl(ratings))
+    assert torch.allclose(got, want[:,0], atol=1e-6)
+    assert predict(learn, [], []).shape == (0,)
+
+def test_a_failing_model_gets_its_mode_back(dls):
+    class Bad(Dot):
+        def forward(self, x): raise RuntimeError('no')
+    learn = Learner(dls, Bad(dls), loss_func=MSELossFlat())
+    with pytest.raises(RuntimeError): predict(learn, 101, 'film 01')
+    assert learn.model.training
