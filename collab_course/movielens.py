@@ -89,7 +89,7 @@ def read_table(
 # %% ../nbs/00_movielens.ipynb #f53cf313
 def _whole_numbers(col, fname):
     "`col` as integers, or a `DataError` that names the first line where it isn't one"
-    bad = ~col.str.fullmatch(r'-?\d{1,18}')
+    bad = ~col.str.fullmatch(r'-?\d{1,10}')
     if bad.any(): raise DataError(f'{fname}, line {bad.idxmax()+1}: {col.name} is {col[bad.idxmax()]!r}, not a whole number.')
     return col.astype('int64')
 
@@ -246,7 +246,7 @@ def get_movielens(
     except DataError as e: print(f'{e} A generated world stands in; `make data` tries again.')
     if not world.is_dir():
         from collab_course.world import write_world
-        write_world(world)
+        with new_folder(world) as tmp: write_world(tmp)
     return read_movielens(world)
 
 # %% ../nbs/00_movielens.ipynb #783b0cd7

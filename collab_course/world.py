@@ -13,7 +13,6 @@ __all__ = ['N_USERS', 'N_MOVIES', 'N_TITLES', 'N_RATINGS', 'MIN_RATINGS', 'MAX_R
 import hashlib
 from pathlib import Path
 import numpy as np, pandas as pd
-from .movielens import new_folder
 
 # %% ../nbs/00b_world.ipynb #2846753b
 N_USERS, N_MOVIES, N_TITLES, N_RATINGS = 943, 1682, 1664, 100_000
@@ -189,16 +188,17 @@ def world_files(seed): # returns name -> list of lines
     for name, test in make_splits(np.random.default_rng(seed), user).items(): files |= {f'{name}.base': data[~test], f'{name}.test': data[test]}
     return files, truth
 
-# %% ../nbs/00b_world.ipynb #a5015237
+# %% ../nbs/00b_world.ipynb #95d36700
 def write_world(
-    path, # the folder to make
+    path, # folder to write into; made if need be
     seed:int=42 # another seed makes another world
 ) -> Path: # `path`
     "Write a world as the files of `ml-100k`, with the truth and the checksums beside them"
-    files, truth = world_files(seed)
-    with new_folder(path) as tmp:
-        for name,lines in files.items(): (tmp/name).write_bytes(('\n'.join(lines) + '\n').encode('latin-1'))
-        np.savez(tmp/'truth.npz', **truth)
-        sums = [f'{f.name} {f.stat().st_size} {hashlib.md5(f.read_bytes()).hexdigest()}' for f in sorted(tmp.iterdir())]
-        (tmp/'checksums.txt').write_text('\n'.join(sums))
-    return Path(path)
+    path, (files, truth) = Path(path), world_files(seed)
+    path.mkdir(parents=True, exist_ok=True)
+    for name,lines in files.items(): (path/name).write_bytes(('\n'.join(lines) + '\n').encode('latin-1'))
+    np.savez(path/'truth.npz', **truth)
+    written = [path/name for name in [*files, 'truth.npz']]
+    sums = [f'{f.name} {f.stat().st_size} {hashlib.md5(f.read_bytes()).hexdigest()}' for f in written]
+    (path/'checksums.txt').write_text('\n'.join(sums))
+    return path
