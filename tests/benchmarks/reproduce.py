@@ -4,6 +4,9 @@ from functools import partial
 from pathlib import Path
 import pandas as pd
 from fastai.basics import set_seed
+from fastai.collab import EmbeddingDotBias, EmbeddingNN
+from fastai.tabular.model import emb_sz_rule
+from collab_course.collab_nn import CollabNN
 from collab_course.dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw, collab_dls, fit, losses, naive_mse, table_sizes
 from collab_course.movielens import get_movielens
 
@@ -16,6 +19,8 @@ def wide_start(n_users, n_items):
     for p in model.parameters(): p.data *= 10
     return model
 
+def widths(*sizes): return [(n, emb_sz_rule(n)) for n in sizes]
+
 models = { # name: (what the book reports, model from the two table sizes, weight decay)
     'DotProduct': (0.884, partial(DotProduct, n_factors=50), None),
     'DotProduct, started at σ=0.1': (None, wide_start, None),
@@ -23,6 +28,9 @@ models = { # name: (what the book reports, model from the two table sizes, weigh
     'DotProductBias': (0.893, partial(DotProductBias, n_factors=50), None),
     'DotProductBias, wd=0.1': (0.823, partial(DotProductBias, n_factors=50), 0.1),
     'DotProductBias from raw parameters, wd=0.1': (0.824, partial(DotProductBiasRaw, n_factors=50), 0.1),
+    'collab_learner': (0.822, lambda u,i: EmbeddingDotBias(50, u, i, y_range=(0,5.5)), 0.1),
+    'CollabNN': (0.867, lambda u,i: CollabNN(*widths(u, i)), 0.01),
+    'EmbeddingNN [100, 50]': (0.865, lambda u,i: EmbeddingNN(widths(u, i), [100,50], y_range=(0,5.5)), 0.1),
 }
 
 def train_and_valid(dls, ratings): return [ratings.loc[s.items.index] for s in (dls.train.dataset, dls.valid.dataset)]
