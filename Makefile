@@ -23,6 +23,12 @@ data: env ## fetch the ratings, or make some, and say which
 reproduce: data ## train the models over several seeds, beside the published results
 	@$(BIN)/python tests/benchmarks/reproduce.py
 
+answered: data ## run every chapter with our answers to its questions filled in
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/answered.py
+
+mutants: data ## break the questions' checkers in every way, and list what their tests don't notice
+	@$(BIN)/python tests/mutants.py
+
 bench: data ## time what the course claims to be fast
 	@for f in $(filter-out %/reproduce.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$f || exit; done
 
@@ -36,4 +42,4 @@ hooks: env ## let git clean and merge notebooks
 clean: ## remove .venv and what was built
 	rm -rf .venv build dist *.egg-info .pytest_cache
 
-.PHONY: help study test env data reproduce bench freeze hooks clean
+.PHONY: help study test env data reproduce answered mutants bench freeze hooks clean

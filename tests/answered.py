@@ -1,0 +1,44 @@
+"Restart-and-run-all for a learner who has answered everything: each cell left for an answer gets the worked one, which must be found right"
+import argparse, ast, os, re, tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import nbformat
+from nbclient import NotebookClient
+from collab_course.exercises.engine import _definitions
+import collab_course.exercises
+
+NBS = Path(__file__).parents[1]/'nbs'
+
+def asserted(code):
+    "`code` with its last expression asserted"
+    last = ast.parse(code).body[-1]
+    return '\n'.join(code.splitlines()[:last.lineno-1] + [f'assert {ast.get_source_segment(code, last)}'])
+
+def fill(nb):
+    "Put the worked answers where the learner's would stand; the names of the questions"
+    names = []
+    for cell in nb.cells:
+        mine = cell.cell_type == 'code' and re.fullmatch(r'# ([qr]\d+)\.check\(.*\)', cell.source.strip())
+        if mine: names.append(mine[1]); cell.source = asserted(_definitions[mine[1]].code)
+    return names
+
+def run(path):
+    "Answer the chapter's questions and run it all; how many there were, and what went wrong"
+    nb = nbformat.read(path, as_version=4)
+    names = fill(nb)
+    with tempfile.TemporaryDirectory() as d:
+        env = os.environ | {'COLLAB_COURSE_PROGRESS': f'{d}/progress.json'}
+        try: NotebookClient(nb, timeout=900, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}}).execute(env=env)
+        except Exception as e: return names, str(e)
+    return names, ''
+
+def main():
+    "Run from the command line"
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument('chapters', type=Path, nargs='*', default=sorted(NBS.glob('[0-9]*.ipynb')), help='notebooks; default: all chapters')
+    a = p.parse_args()
+    with ThreadPoolExecutor(2) as pool: results = list(pool.map(run, a.chapters))
+    for path,(names,wrong) in zip(a.chapters, results): print(f'{path.stem}: {len(names)} answered' + (f', and then\n{wrong}' if wrong else ''))
+    if any(wrong for _,wrong in results): raise SystemExit(1)
+
+if __name__ == '__main__': main()

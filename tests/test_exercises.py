@@ -1,0 +1,126 @@
+"All questions at once: what they keep to themselves, what their tables reach, and the progress file among several processes"
+import inspect, json, os, subprocess, sys
+from pathlib import Path
+
+import coverage, pytest
+from collab_course import exercises
+from collab_course.exercises import engine
+import mutants
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted(p.stem for p in (ROOT/'collab_course'/'exercises').glob('*.py') if p.stem not in mutants.NOT_CHECKERS)
+NAMES = sorted(engine._definitions, key=engine._key)
+ALL = [f'q{i}' for i in range(1, 32)] + [f'r{i}' for i in range(1, 5)]
+
+
+@pytest.fixture(autouse=True)
+def own_progress(tmp_path, monkeypatch): monkeypatch.setenv('COLLAB_COURSE_PROGRESS', str(tmp_path/'progress.json'))
+
+
+def test_all_questions_are_there():
+    assert sorted(set(NAMES) & set(ALL), key=engine._key) == ALL and all(isinstance(getattr(exercises, n), engine.Question) for n in ALL)
+
+
+def test_the_chapters_exist():
+    assert {engine._definitions[n].chapter for n in ALL} <= {p.stem for p in (ROOT/'nbs').glob('*.ipynb')}
+
+
+# --- what a question shows of itself
+
+def secrets(d): return [d.answer, d.code, *d.hints]
+
+@pytest.mark.parametrize('name', ALL)
+def test_a_question_gives_nothing_away(name):
+    q, d = getattr(exercises, name), engine._definitions[name]
+    shown = [repr(q), q._repr_html_(), str(q), *dir(q), inspect.getsource(type(q)), inspect.getdoc(q), inspect.getdoc(q.check), q.check('?')._body]
+    assert not [s for s in secrets(d) if any(s in x or engine._markdown.render(s) in x for x in shown)]
+    assert not hasattr(q, '__dict__') and len(d.hints) >= 3 and set(dir(q)) == {'answer', 'check', 'hint'}
+
+
+def test_a_hint_and_an_answer_can_be_had():
+    for n in ALL:
+        q, d = getattr(exercises, n), engine._definitions[n]
+        assert {q.hint()._body for _ in d.hints} == set(d.hints)
+        card = q.answer()
+        assert d.answer in repr(card) and d.code in repr(card) and '<code' in card._repr_html_()
+
+
+def test_what_only_the_learner_can_judge_is_never_shown_as_checked():
+    assert [n for n in ALL if not engine._definitions[n].judged] == ['r2']
+
+
+# --- what the tables reach
+
+@pytest.mark.skipif('COLLAB_COURSE_DATA' not in os.environ, reason='takes minutes, and the ratings make no difference: only where COLLAB_COURSE_DATA is set')
+@pytest.mark.parametrize('name', MODULES)
+def test_the_tables_reach_every_line(name, monkeypatch):
+    monkeypatch.chdir(ROOT) # the module's tests run where its notebook lies
+    before, module = dict(engine._definitions), mutants.Module(name)
+    cov = coverage.Coverage(data_file=None, include=[str(module.path)], config_file=False)
+    cov.start()
+    try: module.baseline()
+    finally:
+        cov.stop()
+        engine._definitions.clear(); engine._definitions.update(before)
+    _, _, _, missed, _ = cov.analysis2(str(module.path))
+    assert not missed, f'{module.path.name}: nothing reaches lines {missed}'
+
+
+# --- the progress file
+
+SETUP = """from collab_course.exercises import *
+from collab_course.exercises import engine
+for n in ('q1', 'q2'): engine.define(n, title='', chapter='', ask='', call='', check=lambda x, rng: None, hints=('',)*3, answer='', code='')
+"""
+def session(code, **env):
+    "A process in which any answer to q1 and q2 is right"
+    return subprocess.Popen([sys.executable, '-c', SETUP+code], env=os.environ | {'PYTHONPATH': str(ROOT)} | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+def finish(p):
+    out, err = p.communicate(timeout=120)
+    assert p.returncode == 0, err
+    return out
+
+def test_sessions_side_by_side_leave_a_whole_file(tmp_path):
+    path = tmp_path/'progress.json'
+    both = [session(f'for _ in range(50): {q}.check(1); assert engine._valid(engine._load())') for q in ('q1', 'q2')]
+    for p in both: finish(p)
+    notes = json.loads(path.read_text())
+    assert engine._valid(notes) and {p.name for p in tmp_path.iterdir()} == {'progress.json'}
+
+def test_one_session_goes_on_where_another_ended(tmp_path):
+    finish(session('q1.check(1)'))
+    assert '2 of 35 answered' in finish(session('q2.check(1); q2.check(1); print(progress())'))
+    assert json.loads((tmp_path/'progress.json').read_text())['q2']['tries'] == 2
+
+def test_a_session_that_is_killed_leaves_the_old_file_or_the_new(tmp_path):
+    p = session('q1.check(1); print("go", flush=True)\nwhile True: q1.check(1)')
+    p.stdout.readline(); p.kill(); p.communicate()
+    assert engine._valid(json.loads((tmp_path/'progress.json').read_text()))
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    folder = tmp_path/'locked'
+    folder.mkdir(); folder.chmod(0o500)
+    try:
+        if os.access(folder, os.W_OK): pytest.skip('this user may write anywhere')
+        out = finish(session('assert q1.check(1) and q2.check(1); print(progress())', COLLAB_COURSE_PROGRESS=str(folder/'progress.json')))
+        assert 'this session only' in out and '2 of 35 answered' in out and not list(folder.iterdir())
+    finally: folder.chmod(0o700)
+
+def test_a_file_in_the_place_of_a_folder(tmp_path):
+    (tmp_path/'file').write_text('mine')
+    out = finish(session('assert q1.check(1); print(progress())', COLLAB_COURSE_PROGRESS=str(tmp_path/'file'/'progress.json')))
+    assert 'this session only' in out and '1 of 35 answered' in out and (tmp_path/'file').read_text() == 'mine'
+
+@pytest.mark.parametrize('text', [b'', b'{', b'[]', b'null', b'{"q1": 1}', b'\xff\xfe', b'{"q1": {"tries": 1}}', '{"q1": {"tries": "1", "hints": 0, "looked": false, "solved": ""}}'.encode()])
+def test_a_damaged_file_is_set_aside(tmp_path, text):
+    (tmp_path/'progress.json').write_bytes(text)
+    assert 'set aside' in repr(engine.progress())
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [text]
+    exercises.q1.check('a')
+    assert engine._valid(json.loads((tmp_path/'progress.json').read_text()))
+
+def test_a_folder_in_the_place_of_the_file(tmp_path):
+    (tmp_path/'progress.json').mkdir()
+    exercises.q1.check('a')
+    assert 'set aside' in repr(engine.progress())
