@@ -25,13 +25,15 @@ class Card:
     def __init__(self,
         title:str, # one line
         body:str, # Markdown
-        mark:str|None=None # 'right', 'wrong' or None
-    ): self._title, self._body, self._mark = title, body, mark
+        mark:str|None=None, # 'right', 'wrong' or None
+        folded:bool=False # in Jupyter, show no more than the title until it is clicked?
+    ): self._title, self._body, self._mark, self._folded = title, body, mark, folded
     def __repr__(self): return f'{self._title}\n\n{self._body}'
     def _repr_html_(self):
-        role = 'status' if self._mark else 'region'
+        role, title, body = 'status' if self._mark else 'region', f'<strong>{html.escape(self._title)}</strong>', _markdown.render(self._body)
+        inner = f'<details><summary>{title}</summary>\n{body}</details>' if self._folded else f'<p>{title}</p>\n{body}'
         return (f'<section role="{role}" aria-label="{html.escape(self._title)}" style="border-left:.25em solid {_edges[self._mark]};padding:.1em 1em;margin:.5em 0;max-width:48em">'
-            f'<p><strong>{html.escape(self._title)}</strong></p>\n{_markdown.render(self._body)}</section>')
+            f'{inner}</section>')
 
 # %% ../../nbs/exercises/00_engine.ipynb #2f66ae66
 class Verdict(Card):
@@ -275,12 +277,12 @@ class Question:
         return _next_hint(self._name)
 
     def answer(self,
-        counts:bool=True # should your progress say that you looked?
+        counts:bool=True # should your progress say that you looked? False: no, and the answer is folded
     ) -> Card:
         "The worked answer, for after you tried"
         d = _definitions[self._name]
         if counts: _note(self._name, looked=True)
-        return Card(f'{self._name} · {d.title}: the answer', f'{d.answer}\n\n```python\n{d.code}\n```')
+        return Card(f'{self._name} · {d.title}: the answer', f'{d.answer}\n\n```python\n{d.code}\n```', folded=not counts)
 
 # %% ../../nbs/exercises/00_engine.ipynb #49775b59
 def define(
