@@ -164,7 +164,7 @@ assert rows.shape == (64, 80) and layer(rows).shape == (64, 120)
 q29.check(layer.in_features)""")
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #bea318fc
-q30 = define('q30', title='What `nn.Sequential` does', chapter='08_collab_nn', call="q30.check('a', 'b')",
+q30 = define('q30', title='What nn.Sequential does', chapter='08_collab_nn', call="q30.check('a', 'b')",
     ask="""In a `CollabNN`, `self.layers = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1))`. What holds? Pick all that do.""",
     options=[
         Option('It is where the two rows that were looked up are joined into one.',

@@ -53,7 +53,7 @@ _argsort_mistakes = [
         'element stands.', 1)]
 
 # %% ../../nbs/exercises/06_interpretation.ipynb #06b155e9
-q23 = define('q23', title='The largest, by `argsort`', chapter='06_interpretation', call='q23.check(largest)',
+q23 = define('q23', title='The largest, by argsort', chapter='06_interpretation', call='q23.check(largest)',
     check=by_property(lambda tensor, k: _largest(tensor, k), _tensors, _argsort_mistakes, _same_numbers),
     ask="""Write `largest(tensor, k)`. It takes a tensor of one dimension without ties, such as the biases of all films, and returns the **indices** of its `k`
 largest elements, by `argsort`. The order of the indices is free, and `k` is at least 1.
