@@ -26,7 +26,7 @@ q26 = define('q26', title='The bootstrapping problem', chapter='07_bootstrapping
             name='statistical-bootstrap', hint=2),
         Option('A film comes out today. Who would like it, when nobody has rated it?',
             'It is the same problem in the other table: the film\'s vector and bias are learned from its ratings, too.', True),
-        Option('It is the wait until there is a mean vector: a newcomer who gets the mean of all vectors is somebody of average taste, and the problem is over.',
+        Option('It is over once a newcomer is given the mean of all vectors, as somebody of average taste.',
             'the mean of all vectors is a fair *first guess* and **nobody\'s taste**: it says the same of every newcomer, and few people may be anywhere near it. The problem is '
             'over when the newcomer\'s own ratings count.', name='mean-for-average-taste', hint=1),
         Option('It comes from faulty data, and who maintains the database well does not have it.',

@@ -288,7 +288,7 @@ def _takes_metadata(make, rng):
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #e268fe0f
 q31 = define('q31', title='Categories and numbers', chapter='08_collab_nn', call='q31.check(Model)', check=_takes_metadata, limit=30.,
-    ask="""A rating has a person and a film, and also a genre, an hour of the day, the person's age, the film's year. Write a model that takes them: categories, and numbers beside them.
+    ask="""A rating has a person and a film, and also a genre, the person's age, the film's year. Write a model that takes them: categories, and numbers beside them.
 
 ```python
 class Model(nn.Module):
@@ -306,7 +306,7 @@ for this, in a wrapper of your own, is a right answer too.""",
     answer="""A **tabular model**: one embedding for each categorical column, the numbers as they are (better: scaled), all side by side, and a net on top. `CollabNN` is the special case of two categories
 and no numbers; fastai's `TabularModel` is the general one, and its `EmbeddingNN` is a `TabularModel` with `n_cont=0`.
 
-The common answer names the tabular model but gives it another task: *predict a newcomer's embedding vector from their answers at sign-up*. That is a different use, for people without ratings. Here age or hour simply become inputs
+The common answer names the tabular model but gives it another task: *predict a newcomer's embedding vector from their answers at sign-up*. That is a different use, for people without ratings. Here age or year simply become inputs
 **beside** the embeddings of person and film, and the target is still the rating.
 
 What goes wrong when it is written: row numbers fed in as numbers (film 200 is not twice film 100), one table for all columns (person 7 gets the vector of film 7), and tables in a plain Python list, which no optimizer finds.""",

@@ -205,7 +205,7 @@ function returns a crosstab with people down the side and titles along the top:
 
 Four mistakes are common. `pd.crosstab(user, title)` counts instead of showing stars. `pivot` stops at the first pair that occurs twice, and `aggfunc="sum"`
 or `"first"` hides that there is such a pair. If the rows are thrown away before the second ranking is made, it ranks by something else. And after filtering,
-a busy person whose taste is far from everybody's has no row any more: `reindex` brings it back, empty, which is the truth.''',
+a busy person who has rated none of the chosen titles has no row any more: `reindex` brings it back, empty, which is the truth.''',
     code='''import pandas as pd
 def corner(ratings, n_users, n_movies):
     users = ratings['user'].value_counts().index[:n_users]

@@ -63,7 +63,7 @@ falls, take a small step, and repeat with the new numbers.
 
 The usual answer has three steps: random numbers, predictions, loss. That is where it begins to be interesting: without the gradient and the step nothing is
 learned, and without the repetition next to nothing. And it often calls *predicted minus actual* the loss. Whoever minimises that gets predictions without
-bottom, as the second run below shows: it is lowest when every prediction is far too low.
+bottom, as the second run below shows: the lower the predictions, the lower it is, without end.
 
 With the formulas of the chapter the gradient can do without the *value* of the loss, which is then only there to be watched. `backward`, and so step **g**,
 starts from it.''',
@@ -86,8 +86,7 @@ q2.check('ebhgad')''')
 
 # %% ../../nbs/exercises/02_dot_product.ipynb #5a092d4e
 q6 = define('q6', title='Latent factors', chapter='02_dot_product', call="q6.check('a')",
-    ask='''A model has learned four numbers for each person and each film, the latent factors, from nothing but ratings. What holds for them? Pick all '
-        'that are right; several letters go into one call, as in `q6.check('abc')`.''',
+    ask='''A model has learned four numbers for each person and each film, the latent factors, from nothing but ratings. What holds for them? Pick all that are right; several letters go into one call, as in `q6.check('abc')`.''',
     options=[
         Option('The first factor of a film is a property that the data lists, such as its genre or its year, and that the model works with.',
             'A property on record is what a latent factor is *not*. The model has seen nothing but who gave how many stars to what. A direction among the '

@@ -361,7 +361,7 @@ q16 = define('q16', title='A loss for ratings', chapter='04_dot_product_bias', c
         'Squaring is not there to make errors smaller, as is sometimes said: it makes half a star 0.25, but two stars 4. Far misses count more. Nor is it '
         'a cure for overfitting. '
         'A root over the whole has the same minimum for the whole data, but the mean of the batches\' roots is another number than the root of the mean, '
-        'and its slope at zero is infinite. '
+        'and at zero it has no slope: PyTorch returns `nan`. '
         'And mind the shapes: *n* against *n* × 1 gives *n* × *n* differences.',
     code='''import torch
 def loss(preds, targets): return ((preds.reshape(-1) - targets.reshape(-1))**2).mean()
@@ -435,8 +435,7 @@ q17 = define('q17', title='Cross-entropy for ratings', chapter='04_dot_product_b
         'weighted with the probabilities.\n\n'
         'What it costs: the loss treats the five ratings as five names. To give all to 4 when it was 5 is as bad as to give all to 1. What it gains: a '
         'whole distribution, which can say *love it or hate it*.\n\n'
-        'The common mistake is to keep one output, squeeze it into the range 0 to 1 and take `BCELoss`. Cross-entropy does not predict between 0 and 1, '
-        'and it isn\'t made for a single input: users and films are looked up as before. '
+        'The common mistake is to keep one output, squeeze it into the range 0 to 1 and take `BCELoss`. Cross-entropy does not predict between 0 and 1. '
         'Binary cross-entropy needs targets between 0 and 1, as floats. With ratings scaled into that range it runs, but is no model of five classes.',
     code='''import torch
 from torch.nn import functional as F
@@ -464,12 +463,12 @@ q18 = define('q18', title='What a bias is for', chapter='04_dot_product_bias', c
         'depends on when you stop and on decay.', name='always-better', hint=2)),
     hints=('Write down the score with biases, and look at each part: what is looked up, what is learned, what is applied afterwards?',
            'Set all factors to zero: what is left of the score? And set one factor to 1 for all films: what does this factor of a person do?',
-           'Look at the table of the four contestants in the chapter again, both columns: the last epoch and the training error.',
+           'Look at the table of the four contestants in chapter 04 again, both columns: the last epoch and the training error.',
            'Two are true. One is about what the factors need not do any more, the other about what biases alone cannot do.'),
     answer='A bias lets a generous person or a well-liked film move all its scores at once, so the factors need only express what is left, which is taste. '
-        'It is no new input and no new ability: a dot product with one factor fixed at 1 is the same. '
+        'It is no new input and no new ability: a dot product with two more factors, one fixed at 1 for all people and one for all films, is the same. '
         'It is the right *shape*, and gets there sooner. Biases alone give everybody the same ranking, which is why they don\'t replace factors. And they '
-        'don\'t always pay: in the chapter, without decay, five epochs with biases ended worse than without.',
+        'don\'t always pay: in chapter 04, without decay, five epochs with biases ended worse than without.',
     code='''import torch
 torch.manual_seed(0)
 users, films, user_bias, film_bias = torch.randn(4,2), torch.randn(5,2), torch.randn(4,1), torch.randn(5,1)
@@ -531,7 +530,7 @@ def _check_weights(f, rng):
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #41236d81
 r1 = define('r1', title='From layers to raw parameters', chapter='04_dot_product_bias', call='r1.check(convert)', check=_check_weights, limit=30.,
-    ask='`DotProductBias` is made of layers, `DotProductBiasRaw` of plain parameters. Compare the two in the chapter and find what differs. Then write '
+    ask='`DotProductBias` is made of layers, `DotProductBiasRaw` of plain parameters. Compare the two in chapter 04 and find what differs. Then write '
         '`convert(state_dict)`: it takes the weights of any `DotProductBias`, as `model.state_dict()` returns them, '
         'and returns weights that `DotProductBiasRaw.load_state_dict` takes, so that both predict the same.',
     hints=('Print the names and shapes in `state_dict()` of both models side by side.', 'Two things differ: what each table is called, and how many '
@@ -635,8 +634,8 @@ r4 = define('r4', title='A model for cross-entropy', chapter='04_dot_product_bia
            'user and five of the film. Small random numbers to start with.'),
     answer='The smallest change: where the dot product adds up the products of the factors, let a linear layer add them up in five ways, and give each '
         'user and each film five biases. No range at the end, the softmax is in the loss.\n\n'
-        'Is it better than the chapter\'s model? No. Judged by the squared error of its expected rating, over five splits it is clearly behind (the '
-        'notebook with this question measures it). '
+        'Is it better than the chapter\'s model? No. Judged by the squared error of its expected rating, over five splits it is clearly behind '
+        '(`nbs/exercises/04_dot_product_bias.ipynb` measures it). '
         'The loss does not know that 4 stars lie between 3 and 5, so each class has to be learned by itself from fewer ratings, with more parameters. '
         'If the five logits are made from *one* score, as slope times score plus a constant for each class, the order is built in, and most of the '
         'distance is gone. What cross-entropy adds in return is a probability for each rating.\n\n'

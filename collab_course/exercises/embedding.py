@@ -199,7 +199,7 @@ def _both_bytes(one_hot, index, rng):
 
 # %% ../../nbs/exercises/03_embedding.ipynb #38e38e99
 q11 = define('q11', title='What do one-hot vectors cost?', chapter='03_embedding', call='q11.check(one_hot_bytes, index_bytes)', check=_both_bytes,
-    ask='''Why have embeddings, if a product with one-hot vectors does the same? A table holds 50 numbers for each of 1,200 people, and a batch asks
+    ask='''Why have embedding layers, if a product with one-hot vectors does the same? A table holds 50 numbers for each of 1,200 people, and a batch asks
 for six rows:
 
     table = torch.randn(1200, 50)
@@ -213,7 +213,7 @@ Predict both numbers before you let PyTorch count.''',
         'A 64-bit integer takes 8 bytes, and `idx` has one for each entry of the batch.',
         'One-hot: 6 x 1200 numbers of 4 bytes. By index: 6 numbers of 8 bytes.'),
     answer='''One-hot vectors: 6 x 1200 x 4 = 28,800 bytes. Indices: 6 x 8 = 48 bytes. The first grows with the number of people, the second doesn't,
-and the same goes for the time that a look-up takes. This is why we need embeddings.
+and the same goes for the time that a look-up takes. This is why we need embedding *layers*.
 
 It is often said that one-hot vectors are hard-coded zeros and ones and hard to read, while embeddings can be learned. That compares the vectors with
 the table. Both ways have the same table, and it learns the same in both: the code below takes one step each way, and the two tables agree.''',
@@ -232,7 +232,7 @@ q11.check(one_hots.nbytes, idx.nbytes)''')
 # %% ../../nbs/exercises/03_embedding.ipynb #d1fa5d42
 q12 = define('q12', title='What is in an embedding before training?', chapter='03_embedding', call="q12.check('...')",
     ask='''A dot product model has a table of 50 factors for people and one for films. Both are about to be trained together by gradient descent, from nothing.
-What should they contain before the first step? Choose the one start of which also the reason is true.''',
+What should they contain before the first step? Choose the one start whose reason is true as well.''',
     options=[
         Option('Zeros: nothing is known yet, and the first steps move them to where they belong.',
             "The gradient of each table is a multiple of the *other* table's numbers. With zeros in both, every gradient is zero, and the tables stay as "
@@ -273,10 +273,10 @@ def train(U, V, steps=50):
     return U, V
 def alike(t): return torch.allclose(t, t[:,:1].expand_as(t), atol=1e-4)
 
-zeros, ones = (train(torch.full((20,50), x), torch.full((30,50), x))[0] for x in (0., .1))
+zeros, constant = (train(torch.full((20,50), x), torch.full((30,50), x))[0] for x in (0., .1))
 means = train(R.mean(1, keepdim=True).expand(-1,50)/50, R.mean(0)[:,None].expand(-1,50)/50)[0]
 small = train(torch.randn(20,50)*.01, torch.randn(30,50)*.01)[0]
-assert (zeros == 0).all() and alike(ones) and alike(means) and not alike(small)
+assert (zeros == 0).all() and alike(constant) and alike(means) and not alike(small)
 scores = [(s*torch.randn(10_000,50) * s*torch.randn(10_000,50)).sum(1).std().item() for s in (1, .01)]
 assert abs(scores[0] - 50**.5) < .3 and scores[1] < .001
 q12.check('d')''')

@@ -74,7 +74,7 @@ q28 = define('q28', title='What a feedback loop does', chapter='07b_feedback', c
 too low is not shown again. Films are forgotten without being bad, and the model's own test does not contain them. Some chance in the lists opens the loop, at a price.
 
 Common answers blame people (*a few enthusiasts*, *a bad database*) or expect a catastrophe that grows ever faster. In the example nobody is a fanatic,
-every rating is true, and nothing explodes. Good films just stay unknown. How far a model with factors escapes is measured in the chapter. That is why it has to be looked for: by the films that nobody was shown, not by the error.""",
+every rating is true, and nothing explodes. Good films just stay unknown. That is why it has to be looked for: by the films that nobody was shown, not by the error. How far a model with factors escapes is measured in chapter 07b.""",
     code="""import numpy as np
 rng = np.random.default_rng(0)
 truth = 3.5 + .5*rng.normal(size=400) + .4*rng.normal(size=(200,400))          # people x films: quality, and taste

@@ -139,7 +139,7 @@ q24 = define('q24', title='Bias or mean', chapter='06_interpretation', call='q24
     ask="""Is a list of films sorted by their bias the same as one sorted by their mean rating? Give an example to show that it isn't: the titles of two films, each with
 at least 50 ratings, of which **one has the higher mean rating and the other the higher bias**.
 
-The biases are those of models trained as in this chapter (`collab_dls` by `'title'` with `bs=512`; `DotProductBias` with 50 factors; `lr=1e-2`, `wd=.4`; seeds 0, 1 and 2), and
+The biases are those of models trained as in chapter 06 (`collab_dls` by `'title'` with `bs=512`; `DotProductBias` with 50 factors; `lr=1e-2`, `wd=.4`; seeds 0, 1 and 2), and
 two of three must say so. The order of the two titles is free. Your first check trains these models, which takes some seconds.""",
     hints=("Take the titles from the data: `get_movielens().ratings['title']`. Then you need two numbers for each film, `ratings.groupby('title')['rating'].mean()` and the bias "
         "that `tables(learn)` gives.",

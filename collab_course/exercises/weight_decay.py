@@ -117,7 +117,7 @@ than `wd` stands before the penalty.''',
         '`loss + wd * (...).sum()`, with the square of `params` for the dots.'),
     answer='''`loss + wd * (params**2).sum()`.
 
-The answer that is often given has `params*2`. Only the square has its lowest point at zero. The derivative of `p*2` is 2, whatever `p` is: it pulls
+The answer that is often given has `params*2`. Of the two, only the square has its lowest point at zero. The derivative of `p*2` is 2, whatever `p` is: it pulls
 everything toward minus infinity, as the code shows. Nor is it the point of the penalty to make the loss larger: what counts is how it changes with
 the parameters. A real model has a list of tensors: add up their sums.''',
     code='''import torch
@@ -164,7 +164,7 @@ _grad_mistakes = [
 # %% ../../nbs/exercises/05_weight_decay.ipynb #bfe13dd0
 q21 = define('q21', title='What weight decay adds to the gradient', chapter='05_weight_decay', call='q21.check(decay_grad)',
     check=by_property(_penalty_grad, _examples, _grad_mistakes, _same_numbers),
-    ask='''Nobody needs to compute the sum in the penalty `wd * (params**2).sum()`. It is enough to add its gradient to the gradient of the loss.
+    ask='''Nobody needs to compute the sum in the penalty of q20. It is enough to add its gradient to the gradient of the loss.
 Write `decay_grad(params, wd)` that returns exactly what is to be added, for a tensor `params` of any shape. Leave `params` and
 their `.grad` as they are. And before you try it: why does this make the parameters smaller?''',
     hints=('A gradient has the shape of what it is taken by. Take one parameter `p` by itself: its part of the penalty is `wd * p**2`.',
@@ -176,8 +176,8 @@ larger, each in proportion to itself. Written differently, `p` is multiplied by 
 
 Often the two is left out. As a *definition* that is fine: optimizers do it, and their `wd` is then twice the one in the formula. As the derivative of
 this penalty it is wrong by half. And it isn't because something is multiplied with a small number that the weights get smaller, nor because the
-gradient of the loss does: what is multiplied by a number near zero is what is *added to the gradient*. It is its sign that counts. With the other
-sign, and the same small `wd`, they explode.''',
+gradient of the loss gets smaller: what is multiplied by a number near zero is what is *added to the gradient*. It is its sign that counts. With the other
+sign, and the same small `wd`, the weights explode.''',
     code='''import torch
 def decay_grad(params, wd): return 2*wd*params
 
@@ -191,7 +191,7 @@ q21.check(decay_grad)''')
 # %% ../../nbs/exercises/05_weight_decay.ipynb #85bf943e
 q22 = define('q22', title='Why do small weights generalise better?', chapter='05_weight_decay', call="q22.check('...')",
     ask='Weight decay keeps the numbers of a model small. Why can that lower the error on ratings it has not seen? Choose all that is true, and think of '
-        'what each would predict for the curves of the chapter.',
+        'what each would predict for the curves of chapter 05.',
     options=[
         Option('The penalty makes the loss larger. Gradients and steps become larger with it, and carry the weights away from the noise.',
             "A loss that is larger by a million has the same gradient, to the last digit. What acts is how the penalty *changes* with a weight: it pulls "
