@@ -51,7 +51,7 @@ def test_what_only_the_learner_can_judge_is_never_shown_as_checked():
 
 # --- what the tables reach
 
-@pytest.mark.skipif('COLLAB_COURSE_DATA' not in os.environ, reason='takes minutes, and the ratings make no difference: only where COLLAB_COURSE_DATA is set')
+@pytest.mark.skipif('COLLAB_COURSE_SLOW' not in os.environ, reason='takes minutes: only where COLLAB_COURSE_SLOW is set')
 @pytest.mark.parametrize('name', MODULES)
 def test_the_tables_reach_every_line(name, monkeypatch):
     monkeypatch.chdir(ROOT) # the module's tests run where its notebook lies
