@@ -8,7 +8,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 study: data ## open the course in JupyterLab; make study PORT=9000 for another port
-	@$(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb \
+	@JUPYTER_CONFIG_PATH=scripts $(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb \
 	    --ServerApp.answer_yes=True $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 test: data ## run every notebook, then the tests
