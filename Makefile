@@ -3,6 +3,8 @@ PORT   ?= 8888
 
 BIN = .venv/bin
 DISPLAYED = $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(BROWSER),$(filter Darwin,$(shell uname)))
+LAUNCH_BROWSER = $(BIN)/python tests/conftest.py
+INSTALL_BROWSER = [ `id -u` = 0 ] && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -11,8 +13,11 @@ study: data ## open the course in JupyterLab; make study PORT=9000 for another p
 	@JUPYTER_CONFIG_PATH=scripts $(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb \
 	    --ServerApp.answer_yes=True $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
-test: data ## run every notebook, then the tests
+test: data browser ## run every notebook, then the tests
 	@OMP_NUM_THREADS=1 $(BIN)/nbdev_test; notebooks=$$?; $(BIN)/pytest tests && exit $$notebooks
+
+browser: env ## get a browser for the tests that need one, where that can be done
+	@$(LAUNCH_BROWSER) 2>/dev/null || { { $(INSTALL_BROWSER); } >/dev/null 2>&1; $(LAUNCH_BROWSER); } || true
 
 env: ## make .venv, or bring it up to date
 	@$(PYTHON) scripts/setup_env.py
@@ -42,4 +47,4 @@ hooks: env ## let git clean and merge notebooks
 clean: ## remove .venv and what was built
 	rm -rf .venv build dist *.egg-info .pytest_cache
 
-.PHONY: help study test env data reproduce answered mutants bench freeze hooks clean
+.PHONY: help study test browser env data reproduce answered mutants bench freeze hooks clean
