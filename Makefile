@@ -25,6 +25,9 @@ env: ## make .venv, or bring it up to date
 data: env ## fetch the ratings, or make some, and say which
 	@$(BIN)/python -m collab_course.movielens
 
+site: env ## build the course's site into _site
+	@$(BIN)/python docs/build.py && echo "To read it: file://$(CURDIR)/_site/index.html"
+
 reproduce: data ## train the models over several seeds, beside the published results
 	@$(BIN)/python tests/benchmarks/reproduce.py
 
@@ -45,6 +48,6 @@ hooks: env ## let git clean and merge notebooks
 	@PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_install_hooks
 
 clean: ## remove .venv and what was built
-	rm -rf .venv build dist *.egg-info .pytest_cache
+	rm -rf .venv build dist *.egg-info .pytest_cache _proc _site
 
-.PHONY: help study test browser env data reproduce answered mutants bench freeze hooks clean
+.PHONY: help study test browser env data site reproduce answered mutants bench freeze hooks clean

@@ -30,7 +30,7 @@ def plot_crosstab(
     import matplotlib.pyplot as plt
     if ax is None: _,ax = plt.subplots(figsize=(.45*ct.shape[1]+1.5, .3*ct.shape[0]+1.5))
     ax.imshow(ct, vmin=1, vmax=5, aspect='auto'); ax.grid(False)
-    ax.set_xticks(range(ct.shape[1]), [str(c).split(' (')[0][:24] for c in ct.columns], rotation=45, ha='left', fontsize=8)
+    ax.set_xticks(range(ct.shape[1]), [str(c).split(' (')[0].removesuffix(', The')[:24] for c in ct.columns], rotation=45, ha='left', fontsize=8)
     ax.set_yticks(range(ct.shape[0]), ct.index, fontsize=8); ax.xaxis.tick_top(); ax.tick_params(length=0)
     for i,j in np.argwhere(ct.notna().to_numpy()):
         v, framed = ct.iat[i,j], frame is not None and np.asarray(frame)[i,j]
