@@ -13,7 +13,7 @@ myst_enable_extensions = ['dollarmath', 'attrs_inline', 'attrs_block']
 myst_heading_anchors = 4
 
 html_theme, html_title, language = 'furo', project, 'en'
-html_static_path, html_css_files = ['site.css'], ['site.css']
+html_static_path, html_css_files, html_js_files = ['site.css', 'site.js'], ['site.css'], ['site.js']
 html_copy_source = html_show_sphinx = html_show_search_summary = False
 html_theme_options = {
     'source_repository': CFG.git_url, 'source_branch': CFG.branch, 'source_directory': 'nbs/', 'top_of_page_buttons': [],
@@ -52,4 +52,10 @@ def link_glossary(app, doctree, name):
     if not re.match(r'\d', name) or 'glossary' not in app.env.found_docs: return
     for names,anchor in words(app.env.get_doctree('glossary')): link_first(doctree, names, f'glossary.html#{anchor}')
 
-def setup(app): app.connect('doctree-resolved', link_glossary)
+def level_of_captions(app, pagename, templatename, context, doctree):
+    "Say of the sidebar's headings how deep they are, which Furo leaves out"
+    context['furo_navigation_tree'] = context.get('furo_navigation_tree', '').replace('role="heading"', 'role="heading" aria-level="2"')
+
+def setup(app):
+    app.connect('doctree-resolved', link_glossary)
+    app.connect('html-page-context', level_of_captions, priority=900)

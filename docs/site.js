@@ -1,0 +1,6 @@
+// What scrolls sideways can be reached by keyboard
+const reachable = () => document.querySelectorAll('pre, .cell_output, .table-wrapper').forEach(e => {
+  if (e.scrollWidth > e.clientWidth) e.tabIndex = 0; else e.removeAttribute('tabindex');
+});
+addEventListener('load', reachable);
+addEventListener('resize', reachable);

@@ -1,0 +1,226 @@
+"The rendered site: what it holds, what it weighs, where its links go, and how it behaves in a browser, opened as files"
+import ast, base64, json, re, subprocess, sys, time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = sorted(p.stem for p in (ROOT/'nbs').glob('[0-9]*.ipynb'))
+QUESTIONS = [f'q{i}' for i in range(1,32)] + [f'r{i}' for i in range(1,5)]
+
+
+# --- what can be seen without a browser
+
+class Page(HTMLParser):
+    "What a page holds: its ids, its links as (address, words), what it loads, and its text"
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.ids, self.links, self.files, self.code, self.text, self.open, self.quiet = path, set(), [], [], set(), [], None, False
+        self.feed(path.read_text(encoding='utf-8'))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if 'id' in attrs: self.ids.add(attrs['id'])
+        if tag == 'a' and 'href' in attrs: self.open = [attrs['href'], '', attrs.get('class') or '']; self.links.append(self.open)
+        if tag in ('img','script') and 'src' in attrs: self.files.append(attrs['src'])
+        if tag == 'link' and attrs.get('rel') in ('stylesheet','icon','next','prev'): self.files.append(attrs['href'])
+        self.quiet = tag in ('script','style')
+
+    def handle_endtag(self, tag):
+        if tag == 'a': self.open = None
+        self.quiet = False
+
+    def handle_data(self, data):
+        if self.quiet: return
+        self.text.append(data)
+        if self.open: self.open[1] += data
+
+    def goes_to(self):
+        "The local pages that this one links, as (path, anchor)"
+        for href,*_ in self.links:
+            if not re.match(r'\w+:', href):
+                file, _, anchor = href.partition('#')
+                yield (self.path.parent/file.partition('?')[0]).resolve() if file else self.path, anchor
+
+
+@pytest.fixture(scope='session')
+def site(tmp_path_factory):
+    "The folder of the site, newly built"
+    out = tmp_path_factory.mktemp('site')/'site'
+    start = time.time()
+    built = subprocess.run([sys.executable, ROOT/'docs'/'build.py', out], capture_output=True, text=True, timeout=600)
+    assert built.returncode == 0, built.stderr[-3000:]
+    print(f'built in {time.time()-start:.0f} s')
+    return out
+
+@pytest.fixture(scope='session')
+def pages(site): return {p.relative_to(site).as_posix(): Page(p) for p in sorted(site.rglob('*.html'))}
+
+
+def test_all_notebooks_and_modules_have_a_page(pages):
+    want = {p.relative_to(ROOT/'nbs').with_suffix('.html').as_posix() for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts}
+    want |= {f'api/{p.stem}.html' for p in (ROOT/'collab_course').glob('[a-z]*.py')}
+    assert want <= set(pages)
+
+def test_links_and_what_is_loaded_exist(pages, site):
+    by_path, faults = {(site/k).resolve(): p for k,p in pages.items()}, []
+    for name,p in pages.items():
+        for path,anchor in p.goes_to():
+            if path not in by_path or anchor and anchor not in by_path[path].ids: faults.append(f'{name} -> {path.name}#{anchor}')
+        faults += [f'{name} loads {f}' for f in p.files if not (p.path.parent/f.partition('?')[0]).exists()]
+    assert not faults
+
+def test_pages_hold_no_debris(pages):
+    bad = re.compile(r'Traceback \(most recent|\w*Warning:|^\s*#\|.*|/(?:home|root|tmp|work|Users)/\w+|\[\d+;?\d*m', re.M)
+    faults = [(name, m[0]) for name,p in pages.items() if name not in ('search.html','genindex.html') for m in bad.finditer(''.join(p.text))]
+    assert not faults
+
+def test_every_chapter_and_every_question_is_two_clicks_from_the_front_page(pages, site):
+    one = {path for path,_ in pages['index.html'].goes_to()}
+    assert {(site/f'{c}.html').resolve() for c in CHAPTERS} <= one
+    two = {(path.stem, anchor) for name,p in pages.items() if p.path.resolve() in one for path,anchor in p.goes_to()}
+    asked = {anchor for stem,anchor in two if stem in CHAPTERS and stem != '09_questionnaire'}
+    assert asked | {'r2','r3'} >= set(QUESTIONS) # those two are asked on the board itself
+    assert {a for stem,a in two if stem == '09_questionnaire'} >= set(QUESTIONS)
+
+def test_chapters_know_their_number_their_neighbours_and_their_notebook(pages):
+    for before,c,after in zip([None, *CHAPTERS], CHAPTERS, [*CHAPTERS[1:], None]):
+        p = pages[f'{c}.html']
+        hrefs = [l[0] for l in p.links]
+        assert f'# {c.split("_")[0]} ' in f'# {"".join(p.text).split("<!--")[0].strip()}', c
+        assert any('colab.research.google.com' in h and h.endswith(f'/nbs/{c}.ipynb') for h in hrefs), c
+        assert any(h.startswith('https://github.com/') and h.endswith(f'/nbs/{c}.ipynb') for h in hrefs), c
+        nav = p.path.read_text(encoding='utf-8').split('class="related-pages"')[1]
+        for n in (before, after): assert n is None or f'href="{n}.html"' in nav, (c, n)
+
+def prose(nb): return '\n\n'.join(re.sub(r'```.*?```', '', ''.join(c['source']), flags=re.S) for c in json.loads(nb.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown')
+
+def public(module):
+    "The functions and classes in `__all__` of a file"
+    tree = ast.parse(module.read_text(encoding='utf-8')).body
+    names = next(ast.literal_eval(s.value) for s in tree if isinstance(s, ast.Assign) and s.targets[0].id == '__all__')
+    return [s.name for s in tree if isinstance(s, (ast.FunctionDef, ast.ClassDef)) and s.name in names]
+
+def test_names_in_backticks_lead_to_their_page(pages):
+    where = {n: m.stem for m in (ROOT/'collab_course').glob('[a-z]*.py') for n in public(m)}
+    checked = 0
+    for c in ['index', *CHAPTERS]:
+        for n in set(re.findall(r'`(\w+)(?:\(\))?`', prose(ROOT/'nbs'/f'{c}.ipynb'))) & set(where):
+            assert any(h.split('#')[0] == f'api/{where[n]}.html' and words.strip('()') == n for h,words,_ in pages[f'{c}.html'].links), (c, n)
+            checked += 1
+    assert checked > 10
+
+def test_each_word_of_the_glossary_is_linked_once_in_a_chapter(pages):
+    entries = {re.sub(r'\W+', '-', h.lower()) for h in re.findall(r'^### (.*)', prose(ROOT/'nbs'/'glossary.ipynb'), re.M)}
+    assert entries <= pages['glossary.html'].ids
+    linked = {c: [href.split('#')[1] for href,_,kind in pages[f'{c}.html'].links if 'glossary' in kind] for c in CHAPTERS}
+    assert all(len(words) == len(set(words)) for words in linked.values())
+    assert set().union(*linked.values()) == entries - {'safetensors'} # which is a link already where it stands
+
+def test_the_figure_of_the_readme_is_that_of_the_front_page():
+    cells = json.loads((ROOT/'nbs'/'index.ipynb').read_text(encoding='utf-8'))['cells']
+    last = [o['data']['image/png'] for c in cells for o in c.get('outputs', []) if 'image/png' in o.get('data', {})][-1]
+    assert base64.b64decode(''.join(last)) == (ROOT/'docs'/'crosstab.png').read_bytes()
+    assert 'src="docs/crosstab.png"' in (ROOT/'README.md').read_text(encoding='utf-8')
+
+def test_every_figure_has_a_caption_and_a_description():
+    for nb in (ROOT/'nbs').glob('*.ipynb'):
+        for c in json.loads(nb.read_text(encoding='utf-8'))['cells']:
+            drawn = any('image/png' in o.get('data', {}) for o in c.get('outputs', []))
+            if drawn: assert '#| fig-cap: ' in ''.join(c['source']) and '#| fig-alt: ' in ''.join(c['source']), (nb.stem, ''.join(c['source'])[:80])
+
+def test_what_quarto_needs_is_there():
+    nbs = ROOT/'nbs'
+    named = re.findall(r'[\w/]+\.(?:ipynb|css|yml)', re.sub(r'#.*', '', (nbs/'_quarto.yml').read_text(encoding='utf-8')))
+    assert all((nbs/n).exists() for n in named) and {f'{c}.ipynb' for c in CHAPTERS} <= set(named)
+
+
+# --- in a browser
+
+LOOK_UP = 'glossary.html', 'measured.html', 'references.html', 'api/dot_product_bias.html'
+
+def visit(browser, site, name, **context):
+    "The page `name` in a tab of its own, with what it loaded and what went wrong"
+    tab = browser.new_context(**context).new_page()
+    tab.loaded, tab.faults = [], []
+    tab.on('request', lambda r: tab.loaded.append(r.url))
+    tab.on('requestfailed', lambda r: tab.faults.append(f'{name}: failed {r.url}'))
+    tab.on('pageerror', lambda e: tab.faults.append(f'{name}: {e}'))
+    tab.on('console', lambda m: tab.faults.append(f'{name}: {m.text}') if m.type in ('error','warning') else None)
+    tab.goto((site/name).as_uri(), wait_until='networkidle')
+    return tab
+
+def size(urls): return sum(Path(u.removeprefix('file://').partition('?')[0].partition('#')[0]).stat().st_size for u in set(urls) if u.startswith('file:'))
+
+def test_pages_load_quietly_from_files_alone_and_fit_a_phone(browser, site, pages):
+    faults = []
+    for name in pages:
+        tab = visit(browser, site, name, viewport={'width': 390, 'height': 844})
+        tab.wait_for_function('!window.MathJax || (window.MathJax.startup && window.MathJax.startup.promise.then(() => true))')
+        faults += tab.faults + [f'{name}: asks {u}' for u in tab.loaded if not u.startswith(('file:','data:','blob:'))]
+        if (w := tab.evaluate('document.documentElement.scrollWidth')) > 390: faults.append(f'{name}: {w} pixels wide')
+        faults += [f'{name}: image {s}' for s in tab.eval_on_selector_all('img', 'l => l.filter(i => !i.naturalWidth || !i.alt).map(i => i.src)')]
+        if (n := size(tab.loaded)) > 3e6: faults.append(f'{name}: {n/1e6:.1f} MB')
+        tab.context.close()
+    assert not faults
+
+def test_the_front_page_is_light(browser, site):
+    tab = visit(browser, site, 'index.html')
+    assert size(u for u in tab.loaded if not u.endswith('.png')) < 300e3
+    tab.context.close()
+
+def test_search_finds_a_word(browser, site):
+    tab = visit(browser, site, 'index.html')
+    box = tab.get_by_role('textbox', name='Search').first
+    box.fill('shrinkage'); box.press('Enter')
+    tab.wait_for_selector('ul.search li a')
+    assert any('05_weight_decay.html' in (a.get_attribute('href') or '') for a in tab.query_selector_all('ul.search li a'))
+    assert not tab.faults
+    tab.context.close()
+
+def test_formulas_are_set(browser, site):
+    tab = visit(browser, site, '05_weight_decay.html')
+    tab.wait_for_selector('mjx-container')
+    assert tab.locator('mjx-container').count() > 10 and not tab.locator('mjx-merror').count()
+    tab.context.close()
+
+def test_an_answer_unfolds_by_keyboard(browser, site):
+    tab = visit(browser, site, '01_crosstab.html')
+    answer = tab.locator('section[aria-label$="the answer"] details').first
+    assert not answer.evaluate('d => d.open') and not answer.locator('p').first.is_visible()
+    answer.locator('summary').focus(); tab.keyboard.press('Enter')
+    assert answer.evaluate('d => d.open') and answer.locator('p').first.is_visible()
+    tab.context.close()
+
+def test_code_that_only_draws_is_folded(browser, site):
+    tab = visit(browser, site, '01_crosstab.html')
+    fold = tab.locator('details.hide').first
+    assert not fold.locator('pre').is_visible()
+    fold.locator('summary').click()
+    assert fold.locator('pre').is_visible()
+    tab.context.close()
+
+def serious(tab, name, rules):
+    "What axe-core finds serious or worse, everything unfolded"
+    Axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true); dispatchEvent(new Event('resize'))")
+    found = Axe().run(tab, options={'rules': rules, 'resultTypes': ['violations']}).response['violations']
+    return [(name, v['id'], len(v['nodes']), v['nodes'][0]['html'][:200]) for v in found if v['impact'] in ('serious','critical')]
+
+def test_pages_can_be_read_by_keyboard_and_by_ear(browser, site):
+    faults = []
+    for name in ['index.html', *(f'{c}.html' for c in CHAPTERS), *LOOK_UP, 'exercises/00_engine.html', 'search.html']:
+        tab = visit(browser, site, name)
+        faults += serious(tab, name, {'color-contrast': {'enabled': False}}) # slow, and the same everywhere: see below
+        tab.context.close()
+    assert not faults
+
+@pytest.mark.parametrize('theme', ['light','dark'])
+def test_colours_have_enough_contrast(browser, site, theme):
+    faults = []
+    for name in ['index.html', '01_crosstab.html', *LOOK_UP]:
+        tab = visit(browser, site, name, color_scheme=theme)
+        faults += serious(tab, name, {})
+        tab.context.close()
+    assert not faults
