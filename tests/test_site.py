@@ -124,11 +124,35 @@ def test_the_figure_of_the_readme_is_that_of_the_front_page():
     assert base64.b64decode(''.join(last)) == (ROOT/'docs'/'crosstab.png').read_bytes()
     assert 'src="docs/crosstab.png"' in (ROOT/'README.md').read_text(encoding='utf-8')
 
+def test_nothing_but_the_title_stands_in_the_first_cell():
+    "nbdev makes the page's head from it, and drops what else is there"
+    for nb in (ROOT/'nbs').rglob('[0-9a-z]*.ipynb'):
+        first = ''.join(json.loads(nb.read_text(encoding='utf-8'))['cells'][0]['source'])
+        assert re.fullmatch(r'# .+\n\n> .+', first), (nb.stem, first[:80])
+
 def test_every_figure_has_a_caption_and_a_description():
     for nb in (ROOT/'nbs').glob('*.ipynb'):
         for c in json.loads(nb.read_text(encoding='utf-8'))['cells']:
             drawn = any('image/png' in o.get('data', {}) for o in c.get('outputs', []))
             if drawn: assert '#| fig-cap: ' in ''.join(c['source']) and '#| fig-alt: ' in ''.join(c['source']), (nb.stem, ''.join(c['source'])[:80])
+
+def test_a_chapter_fetches_the_course_on_colab_and_nowhere_else(tmp_path, monkeypatch):
+    asked, codes = [], set()
+    class Shell:
+        def system(self, command):
+            asked.append(command)
+            (tmp_path/'collab_course'/'nbs').mkdir(parents=True)
+    for c in ['index', *CHAPTERS, 'measured']:
+        cells = json.loads((ROOT/'nbs'/f'{c}.ipynb').read_text(encoding='utf-8'))['cells']
+        first = ''.join(next(x['source'] for x in cells if x['cell_type'] == 'code' and 'import' in ''.join(x['source'])))
+        code = first[:first.index("os.chdir('collab_course/nbs')")] + "os.chdir('collab_course/nbs')"
+        codes.add(code)
+        monkeypatch.chdir(ROOT/'nbs')
+        exec(code, {'get_ipython': Shell})
+        assert not asked and Path.cwd() == ROOT/'nbs'
+    monkeypatch.chdir(tmp_path); monkeypatch.setenv('COLAB_RELEASE_TAG', 'x')
+    exec(code, {'get_ipython': Shell})
+    assert len(codes) == len(asked) == 1 and 'git clone' in asked[0] and 'pip install' in asked[0] and Path.cwd() == tmp_path/'collab_course'/'nbs'
 
 def test_what_quarto_needs_is_there():
     nbs = ROOT/'nbs'
