@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np, torch
 from torch import nn, tensor
 from torch.nn import functional as F
-from .engine import Mistake, Option, Wrong, blame, by_property, call, define, same, short
+from .engine import Mistake, Option, Wrong, beside, blame, by_property, call, define, same, short
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #05548a70
 @contextlib.contextmanager
@@ -216,8 +216,8 @@ def _check_predictions(cls, n_users, n_movies, k, x, rng):
     with _named(_lookup_faults(n_users, n_movies, k)): got = _flat(_forward(model, x), len(x))
     want = _dots(U, V, x)
     if not same(got, want):
-        shown = (f'\n\n```\nx = {short(x)}\nuser factors = {short(U)}\nfilm factors = {short(V)}\n\n'
-            f'expected: {short(want)}\ngot:      {short(got.detach())}\n```')
+        shown = (f'\n\n```\n{beside("x = ", x)}\n{beside("user factors = ", U)}\n{beside("film factors = ", V)}\n\n'
+            f'{beside("expected: ", want)}\n{beside("got:      ", got.detach())}\n```')
         known = next((m for m in _dot_slips if same(got, m.f(U, V, x))), None)
         if known: raise Wrong(known.says + shown, known.name, known.hint)
         every = torch.cartesian_prod(torch.arange(n_users), torch.arange(n_movies))
@@ -309,7 +309,7 @@ def _check_loss(f, rng):
     "The checker of q16"
     if not callable(f): raise Wrong(f'Hand over the function itself, without calling it. This is `{short(f)}`.', 'not-a-function')
     def value(p, t): return float(call(f, p, t))
-    def shown(**kw): return '\n\n```\n' + '\n'.join(f'{k} = {short(v)}' for k,v in kw.items()) + '\n```'
+    def shown(**kw): return '\n\n```\n' + '\n'.join(beside(f'{k} = ', v) for k,v in kw.items()) + '\n```'
     p, t = tensor([2., 4.5, 3.]), tensor([3., 4., 5.])
     with _named(_bce_faults): got = call(f, p, t)
     if isinstance(got, torch.Tensor) and got.numel() != 1: raise Wrong(f'A loss is **one number** for the whole '
@@ -415,7 +415,7 @@ def _check_cross_entropy(f, rng):
     g = _pull(f, logits, ratings)
     want = (logits.softmax(dim=1) - F.one_hot(ratings-1, 5))/4
     if not same(g, want): raise Wrong(f'The value is right, but there is **nothing to learn from**: a loss has to be a tensor with a '
-        f'gradient.\n\n```\nexpected: {short(want)}\ngot:      {short(g)}\n```', 'no-gradient', 3)
+        f'gradient.\n\n```\n{beside("expected: ", want)}\n{beside("got:      ", g)}\n```', 'no-gradient', 3)
     return 'Value and gradient agree. The gradient is the predicted probabilities minus a one for what was given, over the size of the batch.'
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #57eabaa3

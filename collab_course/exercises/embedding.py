@@ -6,10 +6,10 @@
 __all__ = ['q9', 'q10', 'q11', 'q12']
 
 # %% ../../nbs/exercises/03_embedding.ipynb #9a14bfb8
-import re, torch
+import contextlib, re, torch
 from torch import tensor
 from torch.nn import functional as F
-from .engine import Mistake, Option, Wrong, agrees, blame, by_property, call, define, same, short
+from .engine import Mistake, Option, Wrong, agrees, beside, blame, by_property, call, define, same, short
 
 # %% ../../nbs/exercises/03_embedding.ipynb #01a5c5df
 q9 = define('q9', title='What is an embedding matrix?', chapter='03_embedding', call="q9.check('...')",
@@ -56,9 +56,8 @@ q9.check('c', 'e')''')
 
 # %% ../../nbs/exercises/03_embedding.ipynb #16d32764
 def _tensor(x):
-    "A tensor, array or list of rows as a tensor of 64-bit floats; anything else as it is"
-    try: return torch.stack([_tensor(r) for r in x]) if isinstance(x, (list, tuple)) else torch.as_tensor(x).detach().double()
-    except Exception: return x
+    "A tensor, array or list of rows as a tensor of 64-bit floats; nothing for anything else"
+    with contextlib.suppress(Exception): return torch.stack([_tensor(r) for r in x]) if isinstance(x, (list, tuple)) else torch.as_tensor(x).detach().double()
 
 def _same_rows(got, want): return same(_tensor(got), _tensor(want))
 
@@ -120,7 +119,7 @@ def _by_product(f, rng):
     if not _tensor(got).isnan().all():
         raise Wrong('The rows are right, but **no product** made them. A product touches all of the matrix: in this example also row 1, which nobody asks for '
             'and which is not a number. Zero times NaN is NaN, and NaN it stays in every sum. Your rows came without it, so they were picked.\n\n'
-            f'```\nmatrix = {short(m)}\nidx = {short(i)}\n\nexpected: NaN everywhere\ngot:      {short(got)}\n```', 'by-index', 0)
+            f'```\n{beside("matrix = ", m)}\n{beside("idx = ", i)}\n\nexpected: NaN everywhere\n{beside("got:      ", got)}\n```', 'by-index', 0)
     return 'It agrees on all examples, and it multiplies: a NaN in a row that nobody asks for shows up in the result.'
 
 # %% ../../nbs/exercises/03_embedding.ipynb #a61f7c8d
