@@ -6,7 +6,7 @@
 __all__ = ['q25', 'q29', 'q30', 'q31']
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #70a98314
-import numpy as np, torch
+import contextlib, numpy as np, torch
 from torch import nn
 from .engine import Option, Wrong, define, short
 
@@ -35,11 +35,10 @@ def _inside(module, name=''):
 # %% ../../nbs/exercises/08_collab_nn.ipynb #7f83843e
 def _pairs_of(got):
     "What was returned as a list of pairs, or None"
-    try:
+    with contextlib.suppress(Exception):
         pairs = [(n, m) for n,m in (got.items() if isinstance(got, dict) else list(got))]
         dict(pairs) # a name can be looked up
         return pairs
-    except Exception: return None
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #f0199daf
 def _listing_mistake(got, pairs, every):
@@ -120,8 +119,7 @@ _widths = {1500: ('This is the **product**. Nothing here pairs each number of th
 # %% ../../nbs/exercises/08_collab_nn.ipynb #e1bea7d1
 def _whole(n):
     "A whole number, whatever its type; None for anything else"
-    try: return int(n) if not isinstance(n, (bool, str)) and np.ndim(n) == 0 and int(n) == n else None
-    except Exception: return None
+    with contextlib.suppress(Exception): return int(n) if not isinstance(n, (bool, str)) and np.ndim(n) == 0 and int(n) == n else None
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #654ae3ec
 def _in_features(n, rng):
@@ -208,9 +206,9 @@ q30.check('c', 'f')""")
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #6dc99927
 def _stir(model):
-    "Move each parameter by chance"
+    "Move each parameter by chance, and towards zero, so that they stay of a size"
     with torch.no_grad():
-        for p in model.parameters(): p += torch.randn_like(p)*.5/max(1, p.shape[-1] if p.dim() else 1)**.5
+        for p in model.parameters(): p.copy_(.7*p + .5*torch.randn_like(p)/max((1, *p.shape[-1:]))**.5)
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #f050a68f
 def _batch(sizes, n_cont, rng, n=48): return torch.tensor(np.stack([rng.integers(0, s, n) for s in sizes], axis=1)), torch.tensor(rng.normal(size=(n, n_cont)), dtype=torch.float32)
@@ -225,26 +223,25 @@ def _reached(model, x_cat, x_cont):
     return torch.cat([torch.zeros(p.numel()) if g is None else g.to_dense().reshape(-1) for p,g in zip(params, grads)]) != 0
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #5e4c623c
+_draws = 5
 def _own(model, sizes, n_cont, column, category, rng):
-    "Which parameters are reached when `column` holds `category`, and not when it holds the others?"
-    res = True
-    for _ in range(2):
+    "How often is each parameter reached when `column` holds `category`? 0 for those that are ever reached when no column does"
+    often, elsewhere, s = 0, False, torch.tensor(sizes)
+    for _ in range(_draws):
         _stir(model)
         x_cat, x_cont = _batch(sizes, n_cont, rng)
-        here, elsewhere = (torch.full_like(x_cat, int(category == 0)) for _ in range(2)) # the other columns hold another category
-        here[:,column] = category
-        elsewhere[:,column] = (category + 1 + torch.arange(len(x_cat)) % (sizes[column]-1)) % sizes[column]
-        res = res & _reached(model, here, x_cont) & ~_reached(model, elsewhere, x_cont)
-    return res
+        x_cat = (category + 1 + x_cat % (s-1)) % s # anything but the category
+        elsewhere = elsewhere | _reached(model, x_cat, x_cont)
+        x_cat[:,column] = category
+        often = often + _reached(model, x_cat, x_cont)
+    return often*~elsewhere
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #051e58d5
-def _looks_up(model, sizes, n_cont, column, rng):
-    "Does a category too many raise?"
+def _too_many(sizes, n_cont, column, rng):
+    "A batch with a category that `column` doesn't have"
     x_cat, x_cont = _batch(sizes, n_cont, rng)
     x_cat[:,column] = sizes[column]
-    try: model(x_cat, x_cont)
-    except Exception: return True
-    return False
+    return x_cat, x_cont
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #28b71881
 def _check_parts(model, sizes, n_cont, rng):
@@ -269,12 +266,13 @@ def _check_parts(model, sizes, n_cont, rng):
     own = {(j,v): _own(model, sizes, n_cont, j, v, rng) for j,s in enumerate(sizes) for v in range(s)}
     for (j,v),reached in own.items():
         if reached.any(): continue
-        if _looks_up(model, sizes, n_cont, j, rng): raise Wrong(f'With {names}: column {j} is looked up, but training can\'t change what is found for category {v}. **No gradient reaches it**, '
-            'or `model.parameters()` doesn\'t have it. Are the tables in a plain Python list?', 'not-learned', 2)
+        try: model(*_too_many(sizes, n_cont, j, rng))
+        except Exception: raise Wrong(f'With {names}: column {j} is looked up, but training can\'t change what is found for category {v}. **No gradient reaches it**, or `model.parameters()` '
+            'doesn\'t have it. Are the tables in a plain Python list?', 'not-learned', 2) from None
         raise Wrong(f'With {names}: column {j} has an effect, but category {v} has **no parameters of its own**. Are the row numbers taken for numbers? Then category 2 is always halfway from 1 to 3.',
             'categories-as-numbers', 2)
     for j in range(1, len(sizes)):
-        if (own[0,1] & own[j,1]).any(): raise Wrong(f'With {names}: category 1 of column 0 and category 1 of column {j} **share parameters**. They have nothing in common but their number.', 'shared-table', 3)
+        if torch.minimum(own[0,1], own[j,1]).max() > _draws/2: raise Wrong(f'With {names}: category 1 of column 0 and category 1 of column {j} **share parameters**. They have nothing in common but their number.', 'shared-table', 3)
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #14edec23
 def _takes_metadata(make, rng):
