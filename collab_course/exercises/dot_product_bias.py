@@ -110,7 +110,7 @@ _column_slips = (
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #23a5e451
 def _check_column(values, rng):
     "The checker of q14"
-    try: got = np.array(sorted(values) if isinstance(values, (set, frozenset)) else values.tolist() if hasattr(values, 'tolist') else values, dtype=float)
+    try: got = np.array(sorted(values) if isinstance(values, (set, frozenset)) else values, dtype=float)
     except (TypeError, ValueError, OverflowError): raise Wrong(f'Predict the **numbers**, as a list. This is `{short(values)}`.', 'not-values', 2) from None
     if got.tolist() == 64 or len(got.reshape(-1)) == 64: raise Wrong('64 is the size of the batches in the book. This `x` is smaller; what the brackets do '
         'is the same for any size.', 'batch-of-64', 2)
@@ -301,8 +301,7 @@ _number_slips = (
 def _pull(f, preds, targets):
     "The gradient of `f(preds, targets)` by `preds`, or None where there is none"
     preds = preds.clone().requires_grad_()
-    try: return torch.autograd.grad(f(preds, targets.clone()), preds)[0]
-    except Exception: return None
+    with contextlib.suppress(Exception): return torch.autograd.grad(f(preds, targets.clone()), preds)[0]
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #295d0a5e
 def _check_loss(f, rng):
