@@ -46,8 +46,9 @@ def head(cell, path):
     "The first cell of a page: its number and title, what it is about, and where the notebook is"
     meta = yaml.safe_load(''.join(cell['source']).strip().strip('-'))
     number = '' if path.startswith(MAKERS) else re.match(r'(\d+b?_)?', path)[0].replace('_', ' ')
-    links = f'[Open in Colab](https://colab.research.google.com/github/{CFG.user}/{CFG.repo}/blob/{CFG.branch}/nbs/{path}) · [Notebook]({CFG.git_url}/blob/{CFG.branch}/nbs/{path})'
-    return f'# {number}{meta["title"]}\n\n{{.lead}}\n{meta.get("description", "")}\n\n{{.where}}\n{links}'
+    file = f'{CFG.user}/{CFG.repo}/blob/{CFG.branch}/nbs/{path}'
+    colab = '' if path.startswith(MAKERS) else f'[Open in Colab](https://colab.research.google.com/github/{file}) · '
+    return f'# {number}{meta["title"]}\n\n{{.lead}}\n{meta.get("description", "")}\n\n{{.where}}\n{colab}[Notebook](https://github.com/{file})'
 
 def page(nb, path):
     "The notebook `nb`, as nbdev's processors left it, as a notebook for MyST-NB"
