@@ -5,6 +5,7 @@
 import importlib, json, os, re, shutil, sys, tempfile
 from pathlib import Path
 import yaml
+from mdit_py_plugins.anchors.index import slugify
 from nbformat.v4 import new_markdown_cell
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
@@ -17,6 +18,7 @@ CFG = get_config(path=ROOT)
 MODULES = 'movielens world crosstab dot_product embedding dot_product_bias weight_decay interpretation bootstrapping feedback collab_nn exercises.engine'.split()
 OURS = re.compile(re.escape(CFG.doc_host + CFG.doc_baseurl) + r'/(?:exercises/)?(\w+)\.html#([\w.]+)')
 MAKERS = 'exercises/'
+NO_CELL = '\n\nOn this page you can only read. To have your answers checked, open the chapter in Colab, or [run the course](index.ipynb#how-to-start).'
 
 
 # --- a notebook
@@ -42,13 +44,17 @@ def code_cell(cell, up):
     if re.fullmatch(r'(#.*\n*)*', cell['source']) and not cell['outputs']: return None # the learner's cell, empty but for a hint
     return cell
 
-def head(cell, path):
-    "The first cell of a page: its number and title, what it is about, and where the notebook is"
+def head(cell, path, runs):
+    "The first cell of a page: its number and title, what it is about, and where the notebook is, which `runs` or has only text"
     meta = yaml.safe_load(''.join(cell['source']).strip().strip('-'))
     number = '' if path.startswith(MAKERS) else re.match(r'(\d+b?_)?', path)[0].replace('_', ' ')
     file = f'{CFG.user}/{CFG.repo}/blob/{CFG.branch}/nbs/{path}'
-    colab = '' if path.startswith(MAKERS) else f'[Open in Colab](https://colab.research.google.com/github/{file}) · '
+    colab = f'[Open in Colab](https://colab.research.google.com/github/{file}) · ' if runs else ''
     return f'# {number}{meta["title"]}\n\n{{.lead}}\n{meta.get("description", "")}\n\n{{.where}}\n{colab}[Notebook](https://github.com/{file})'
+
+def section_links(text):
+    "Where a link to a chapter is followed by the name of a section, link that, too"
+    return re.sub(r'\]\((\w+\.ipynb)\), \*([^*]+)\*', lambda m: f']({m[1]}), [*{m[2]}*]({m[1]}#{slugify(m[2].replace("`", ""))})', text)
 
 def page(nb, path):
     "The notebook `nb`, as nbdev's processors left it, as a notebook for MyST-NB"
@@ -57,8 +63,11 @@ def page(nb, path):
     up = '../'*path.count('/')
     cells = [code_cell(c, up) if c['cell_type'] == 'code' else c for c in cells]
     for c in cells:
-        if c and c['cell_type'] == 'markdown': c['source'] = OURS.sub(rf'{up}api/\1.md#\2', ''.join(c['source']))
-    return nb | {'cells': [new_markdown_cell(head(first, path)), *filter(None, cells)]}
+        if c and c['cell_type'] == 'markdown':
+            c['source'] = section_links(OURS.sub(rf'{up}api/\1.md#\2', ''.join(c['source'])))
+            if c['source'].startswith('## Questions'): c['source'] += NO_CELL
+    runs = not path.startswith(MAKERS) and any(c and c['cell_type'] == 'code' for c in cells)
+    return nb | {'cells': [new_markdown_cell(head(first, path, runs)), *filter(None, cells)]}
 
 
 # --- the library
@@ -74,21 +83,23 @@ def api(name, notebooks):
 
 # --- all together
 
-def toc(caption, pages): return '\n'.join(['', '', '```{toctree}', ':hidden:', f':caption: {caption}', '', *pages, '```'])
+def toc(caption, pages): return '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *pages, '```', ''])
 
 def write(src):
     "All that Sphinx reads, into the folder `src`"
-    done = proc_nbs(n_workers=0, force=True)
-    paths = sorted(p.relative_to(done).as_posix() for p in done.rglob('*.ipynb'))
-    pages, notebooks = {p: json.loads((done/p).read_text(encoding='utf-8')) for p in paths}, {}
-    for p,nb in pages.items():
-        for exp in re.findall(r'#\| default_exp (\S+)', (CFG.nbs_path/p).read_text(encoding='utf-8').replace('\\n', ' ').replace('"', ' ')): notebooks[exp] = p
+    folder = proc_nbs(n_workers=0, force=True)
+    paths = sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*.ipynb'))
+    pages = {p: json.loads((folder/p).read_text(encoding='utf-8')) for p in paths}
+    notebooks = {module: p for p in paths for module in re.findall(r'"#\| default_exp ([\w.]+)', (CFG.nbs_path/p).read_text(encoding='utf-8'))}
     index = page(pages.pop('index.ipynb'), 'index.ipynb')
     chapters = [p for p in pages if p[0].isdigit()]
-    groups = {'Chapters': chapters, 'Look things up': [p for p in pages if p not in chapters and not p.startswith(MAKERS)],
-              'collab_course': [f'{m} <api/{m.split(".")[-1]}>' for m in MODULES], 'For makers of questions': [p for p in pages if p.startswith(MAKERS)]}
-    index['cells'][-1]['source'] += ''.join(toc(*g) for g in groups.items())
-    texts = {p: json.dumps(page(nb, p)) for p,nb in pages.items()} | {'index.ipynb': json.dumps(index)}
+    makers = [p for p in pages if p.startswith(MAKERS)]
+    groups = {'Chapters': chapters, 'Look things up': [p for p in pages if p not in [*chapters, *makers]],
+              'collab_course': [f'{m} <api/{m.split(".")[-1]}>' for m in MODULES], 'For makers of questions': makers[:1]}
+    done = {p: page(nb, p) for p,nb in pages.items()} | {'index.ipynb': index}
+    index['cells'].append(new_markdown_cell('\n'.join(toc(*g) for g in groups.items())))
+    done[makers[0]]['cells'].append(new_markdown_cell(toc('The notebooks', [p.removeprefix(MAKERS) for p in makers[1:]])))
+    texts = {p: json.dumps(nb) for p,nb in done.items()}
     texts |= {f'api/{m.split(".")[-1]}.md': api(m, notebooks) for m in MODULES}
     for p,text in texts.items():
         (src/p).parent.mkdir(parents=True, exist_ok=True)

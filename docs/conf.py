@@ -14,7 +14,9 @@ myst_heading_anchors = 4
 
 html_theme, html_title, language = 'furo', project, 'en'
 html_static_path, html_css_files, html_js_files = ['site.css', 'site.js'], ['site.css'], ['site.js']
-html_copy_source = html_show_sphinx = html_show_search_summary = False
+html_favicon = 'icon.svg'
+html_copy_source = html_show_sphinx = html_show_search_summary = html_use_index = False
+myst_html_meta = {'description': CFG.description}
 html_theme_options = {
     'source_repository': CFG.git_url, 'source_branch': CFG.branch, 'source_directory': 'nbs/', 'top_of_page_buttons': [],
     'light_css_variables': {'color-brand-primary': '#31688e', 'color-brand-content': '#2a6078', 'color-brand-visited': '#5b3a78'},
