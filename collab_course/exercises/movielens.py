@@ -42,7 +42,7 @@ The common mistake is to describe it by genres: *see what kind of film somebody 
 opinion of a third item is predicted from the people who have agreed with Dee so far. Call the items by numbers instead of titles and the prediction is the
 same, since nothing about the items was used.''',
     code='''import pandas as pd
-ratings = pd.DataFrame({'user': ['Ann','Ann','Ann','Bob','Bob','Bob','Cy','Cy','Cy','Dee','Dee'],
+few = pd.DataFrame({'user': ['Ann','Ann','Ann','Bob','Bob','Bob','Cy','Cy','Cy','Dee','Dee'],
     'item': ['Alien','Babe','Casablanca']*3 + ['Alien','Babe'], 'rating': [5,1,2, 1,5,4, 4,2,1, 5,2]})
 
 def predict(ratings, person, item):
@@ -51,9 +51,9 @@ def predict(ratings, person, item):
     weight = 1/(apart + .1)                                 # who agreed with this person counts more
     return (weight*ct[item].drop(person)).sum()/weight.sum()
 
-guess = predict(ratings, 'Dee', 'Casablanca')
-numbers = ratings.assign(item=ratings['item'].map({'Alien': 1, 'Babe': 2, 'Casablanca': 3}))
-assert guess < ratings['rating'].mean() and guess == predict(numbers, 'Dee', 3)
+guess = predict(few, 'Dee', 'Casablanca')
+numbers = few.assign(item=few['item'].map({'Alien': 1, 'Babe': 2, 'Casablanca': 3}))
+assert guess < few['rating'].mean() and guess == predict(numbers, 'Dee', 3)
 q1.check('b', 'f')''')
 
 # %% ../../nbs/exercises/00_movielens.ipynb #87b7dec2
@@ -128,17 +128,17 @@ q8 = define('q8', title='What merge does', chapter='00_movielens', call='q8.chec
     ask=f'''Two tables have one column in common, `movie`. Hand over two things.
 
 1. A function `add_titles(ratings, movies)` that returns what `ratings.merge(movies)` returns. Compute it as you like; rows and columns may come in any order.
-2. Your prediction, made before you run it: how many rows does it return for these two?
+2. Your prediction, made before you run it: how many rows does `add_titles(few, titles)` return?
 
 ```python
-ratings = pd.DataFrame({_r})
-movies  = pd.DataFrame({_m})
+few    = pd.DataFrame({_r})
+titles = pd.DataFrame({_m})
 ```''',
     check=_check_merge,
     hints=('A row of one table goes beside a row of the other if, and only if, the two have the same number in `movie`.',
         'When nothing is said, `how` is `"inner"`: what finds no partner is left out, on either side.',
         'Each pair of partners is a row of its own. Two ratings of a film that is listed under two titles make four.',
-        'For each number, multiply how often it stands in `ratings` by how often it stands in `movies`, and add: that is the number of rows. And the '
+        'For each number, multiply how often it stands in `few` by how often it stands in `titles`, and add: that is the number of rows. And the '
         'function may simply call `merge`.'),
     answer='''Seven. `merge` looks for the columns that both tables have, and puts a row of one beside a row of the other wherever these agree. **Every pair
 makes a row.** So number 1 makes 3 x 1 rows, number 2 makes 2 x 2, and the numbers 3, 4 and 5, which stand on one side only, make none.
@@ -147,13 +147,13 @@ That it *joins tables by a common column* is the usual answer. It is true, and s
 there twice. In the course\'s data each number has one title, so the hundred thousand ratings stay a hundred thousand. If you count on that, say so with
 `validate`: then `merge` raises an error where a film is listed twice.''',
     code='''import pandas as pd
-ratings = pd.DataFrame({'user': ['Ann','Bob','Cy','Ann','Bob','Cy'], 'movie': [1,1,1,2,2,3], 'rating': [5,4,5,3,2,4]})
-movies = pd.DataFrame({'movie': [1,2,2,4,5], 'title': ['Alien','Nikita','La Femme Nikita','Babe','Casablanca']})
+few = pd.DataFrame({'user': ['Ann','Bob','Cy','Ann','Bob','Cy'], 'movie': [1,1,1,2,2,3], 'rating': [5,4,5,3,2,4]})
+titles = pd.DataFrame({'movie': [1,2,2,4,5], 'title': ['Alien','Nikita','La Femme Nikita','Babe','Casablanca']})
 
 def add_titles(ratings, movies): return ratings.merge(movies, on='movie')
 
-times = ratings['movie'].value_counts()*movies['movie'].value_counts()  # a hole where a number has no partner
-assert len(add_titles(ratings, movies)) == times.sum() == 7
-try: ratings.merge(movies, validate='many_to_one'); assert False
+times = few['movie'].value_counts()*titles['movie'].value_counts()  # a hole where a number has no partner
+assert len(add_titles(few, titles)) == times.sum() == 7
+try: few.merge(titles, validate='many_to_one'); assert False
 except pd.errors.MergeError: pass
 q8.check(add_titles, 7)''')
