@@ -18,9 +18,9 @@ def naive_mse(
 ) -> pd.Series: # valid MSE of each
     "What means alone achieve; who or what is not in `train` gets the overall mean"
     mean = train[rating].mean()
-    u,i = (valid[c].map(train.groupby(c)[rating].mean()).astype(float).fillna(mean) for c in (user,item))
-    above = train[rating] - train.groupby(item)[rating].transform('mean')
-    offset = valid[user].map(above.groupby(train[user]).mean()).astype(float).fillna(0)
+    u,i = (valid[c].map(train.groupby(c, observed=True)[rating].mean()).astype(float).fillna(mean) for c in (user,item))
+    above = train[rating] - train.groupby(item, observed=True)[rating].transform('mean')
+    offset = valid[user].map(above.groupby(train[user], observed=True).mean()).astype(float).fillna(0)
     preds = {'overall mean': mean, 'person mean': u, 'film mean': i, 'film + person': i+offset}
     return pd.Series({k: ((p - valid[rating])**2).mean() for k,p in preds.items()})
 

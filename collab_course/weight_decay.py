@@ -84,5 +84,5 @@ def shrunk_means(
     lam:float=5. # how many average ratings each group gets on top; 0 is the plain mean
 ) -> pd.Series:
     "Mean rating of each group, pulled toward the overall mean"
-    mean, groups = df[rating].mean(), df.groupby(by)[rating]
+    mean, groups = df[rating].mean(), df.groupby(by, observed=True)[rating]
     return mean + (groups.sum() - mean*groups.count())/(groups.count() + lam)

@@ -222,7 +222,7 @@ def _check_predictions(cls, n_users, n_movies, k, x, rng):
         known = next((m for m in _dot_slips if same(got, m.f(U, V, x))), None)
         if known: raise Wrong(known.says + shown, known.name, known.hint)
         every = torch.cartesian_prod(torch.arange(n_users), torch.arange(n_movies))
-        if same(_flat(_forward(model, every), len(every)).argsort(), _dots(U, V, every).argsort()):
+        if same(*(p.argsort(stable=True) for p in (_flat(_forward(model, every), len(every)), _dots(U, V, every)))):
             raise Wrong(f'Your predictions grow with the dot product, but they are not it. **Something is done on top**: a range, or a mean for a sum. '
             f'Here the plain dot product is asked for.{shown}', 'range-added', 2)
         raise Wrong(f'These are not the dot products of the rows.{shown}', None, 0)
@@ -476,8 +476,8 @@ scores = users @ films.t() + user_bias + film_bias.t()
 wide_users = torch.cat([users, user_bias, torch.ones(4,1)], dim=1) # biases as two more factors
 wide_films = torch.cat([films, torch.ones(5,1), film_bias], dim=1)
 assert torch.allclose(wide_users @ wide_films.t(), scores, atol=1e-5)
-orders = (user_bias + film_bias.t()).argsort(dim=1)
-assert (orders == orders[0]).all() and (scores.argsort(dim=1) != orders).any()
+orders = (user_bias + film_bias.t()).argsort(dim=1, stable=True)
+assert (orders == orders[0]).all() and (scores.argsort(dim=1, stable=True) != orders).any()
 q18.check('b', 'e')''')
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #798916a8
