@@ -37,7 +37,9 @@ def _check_ratings(df, user, item, rating):
     if df.empty: raise ValueError('The table of ratings is empty.')
     for c in (user,item):
         if n := df[c].isna().sum(): raise ValueError(f'Column {c!r} is empty (NaN) in {n} rows; drop these first.')
-    if not pd.api.types.is_numeric_dtype(df[rating]): raise ValueError(f'Column {rating!r} must hold numbers, not {df[rating].dtype}.')
+    if not pd.api.types.is_numeric_dtype(df[rating]):
+        kind = 'text' if pd.api.types.is_string_dtype(df[rating]) else df[rating].dtype
+        raise ValueError(f'Column {rating!r} must hold numbers, not {kind}.')
     n = (~np.isfinite(df[rating].to_numpy(float, na_value=np.nan))).sum()
     if n: raise ValueError(f'Column {rating!r} is NaN or infinite in {n} rows; drop these first.')
 
