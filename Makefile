@@ -34,6 +34,9 @@ reproduce: data ## train the models over several seeds, beside the published res
 answered: data ## run every chapter with our answers to its questions filled in
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/answered.py
 
+worlds: env ## run every notebook that uses ratings on five other generated worlds, and list what fails
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/worlds.py
+
 mutants: data ## break the questions' checkers in every way, and list what their tests don't notice
 	@$(BIN)/python tests/mutants.py
 
@@ -50,4 +53,4 @@ hooks: env ## let git clean and merge notebooks
 clean: ## remove .venv and what was built
 	rm -rf .venv build dist *.egg-info .pytest_cache _proc _site
 
-.PHONY: help study test browser env data site reproduce answered mutants bench freeze hooks clean
+.PHONY: help study test browser env data site reproduce answered worlds mutants bench freeze hooks clean

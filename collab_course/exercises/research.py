@@ -127,7 +127,7 @@ def _course(k):
     from collab_course.weight_decay import fit_many
     f = _fold(k)
     torch.manual_seed(0)
-    dls = collab_dls(f.train, 'user', 'movie', 'rating', valid_pct=.01, seed=0, bs=512)
+    dls = collab_dls(f.train, 'user', 'movie', 'rating', valid_pct=.01, seed=0, bs=512, device='cpu')
     model = fit_many(dls, [.4])[0].eval()
     with torch.no_grad(): preds = model(pair_idxs(dls, f.pairs['user'], f.pairs['movie'], unknown='na'))
     return _rmse(preds[:,0].numpy(), f.truth)
