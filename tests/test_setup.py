@@ -40,7 +40,7 @@ def setup_env(monkeypatch):
     return module
 
 
-def python(*args, **kwargs): return subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=120, **kwargs)
+def python(*args, **kwargs): return subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=900, **kwargs)
 
 
 def test_nothing_is_installed_twice(setup_env, project):
