@@ -206,6 +206,30 @@ def test_pages_load_quietly_from_files_alone_and_fit_a_phone(browser, site, page
         tab.context.close()
     assert not faults
 
+COLUMNS = """() => {
+    const box = e => { const r = e.getBoundingClientRect(); return {name: e.className || e.tagName, left: r.left, right: r.right} }
+    const width = document.documentElement.clientWidth
+    const seen = e => e && e.offsetWidth && box(e).left < width && box(e).right > 0
+    const columns = ['.sidebar-drawer', '.content', '.toc-drawer'].map(s => document.querySelector(s)).filter(seen)
+    const scrolls = (e, column) => e !== column && (getComputedStyle(e).overflowX !== 'visible' || scrolls(e.parentElement, column))
+    const inside = c => [...c.querySelectorAll('h1, h2, h3, p, li, a, pre, table, img, figure, details')]
+        .filter(e => e.offsetWidth && !scrolls(e, c) && getComputedStyle(e).visibility === 'visible')
+    const faults = columns.map(box).filter(c => c.left < -1 || c.right > width + 1)
+    columns.slice(1).forEach((c, i) => { if (box(c).left < box(columns[i]).right - 1) faults.push(box(c)) })
+    columns.forEach(c => faults.push(...inside(c).map(box).filter(e => e.left < box(c).left - 1 || e.right > box(c).right + 1)))
+    return {columns: columns.map(c => c.className), faults}
+}"""
+
+@pytest.mark.parametrize('width', [1920, 1440, 1366, 1320, 1280, 1024, 768, 390])
+def test_columns_fit_into_the_window_beside_each_other(browser, site, width):
+    tab = visit(browser, site, 'index.html', viewport={'width': width, 'height': 800})
+    for name in ['index.html', '07_bootstrapping.html', '09_questionnaire.html', 'api/dot_product_bias.html']:
+        tab.goto((site/name).as_uri())
+        found = unfolded(tab).evaluate(COLUMNS)
+        assert len(found['columns']) == (3 if width > 1312 else 2 if width > 1008 else 1), (name, found)
+        assert not found['faults'], (name, found['faults'][:5])
+    tab.context.close()
+
 def test_the_front_page_is_light(browser, site):
     tab = visit(browser, site, 'index.html')
     assert size(u for u in tab.loaded if not u.endswith('.png')) < 300e3
