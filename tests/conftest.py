@@ -21,7 +21,7 @@ class NoBrowser(Exception):
 def launched():
     "The first browser that starts, as Playwright's `Browser`"
     try: from playwright.sync_api import Error, sync_playwright
-    except ImportError: raise NoBrowser('Playwright is missing. To install it: make env, or pip install -e .[dev]') from None
+    except ImportError: raise NoBrowser('Playwright is missing. To install it: make env, or pip install -e ".[dev]"') from None
     with sync_playwright() as p:
         for sandbox, browser in product(SANDBOX, BROWSERS):
             try: found = p.chromium.launch(chromium_sandbox=sandbox, **browser)

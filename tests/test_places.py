@@ -261,3 +261,65 @@ def test_binder_installs_what_lies_here():
     assert (ROOT/'binder'/'runtime.txt').read_text(encoding='utf-8') == f'python-{made_for}\n'
     lines = (ROOT/'binder'/'requirements.txt').read_text(encoding='utf-8').splitlines()
     assert '.' in lines and '-c ../constraints.txt' in lines
+
+
+# --- commands
+
+def commands(section):
+    "The commands in a section of README.md"
+    text = (ROOT/'README.md').read_text(encoding='utf-8')
+    part = re.search(rf'^## {re.escape(section)}\n(.*?)(?=^## )', text, re.MULTILINE | re.DOTALL)[1]
+    return re.findall(r'^    (.+)', part, re.MULTILINE)
+
+
+def test_extras_are_quoted_for_zsh():
+    listed = subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip('not a git checkout')
+    found = []
+    for name in listed.stdout.splitlines():
+        if Path(name).suffix in ('.md', '.py', '.ipynb', '.yml', '') and name != 'tests/test_places.py':
+            text = (ROOT/name).read_text(encoding='utf-8')
+            found += re.findall(r'pip\S* install[^\n]*\[dev\][^\n]*', text)
+    assert found and [f for f in found if not re.search(r'\\?"\S*\[dev\]\\?"', f)] == []
+
+
+def load(name):
+    "A workflow: its jobs by name"
+    return yaml.safe_load((ROOT/'.github'/'workflows'/name).read_text(encoding='utf-8'))['jobs']
+
+
+def test_windows_is_tested_with_the_commands_of_the_readme():
+    given = [c for c in commands('Without make, as on Windows') if 'jupyter lab' not in c]
+    assert given == [step['run'] for step in load('test.yml')['windows']['steps'] if 'run' in step]
+    assert len(given) == 5
+
+
+def test_every_python_that_the_readme_names_is_tested():
+    readme = (ROOT/'README.md').read_text(encoding='utf-8')
+    first, last = re.search(r'Python 3\.(\d+) to 3\.(\d+)', readme).groups()
+    assert PLACES.settings['min_python'] == f'3.{first}'
+    tested = load('test.yml')['unix']['strategy']['matrix']
+    assert tested['python'] == [f'3.{n}' for n in range(int(first), int(last)+1)]
+    assert {'macos-latest'} == {row['os'] for row in tested['include']}
+
+
+def test_the_site_is_deployed_only_when_published():
+    jobs = load('site.yml')
+    assert jobs['deploy']['if'] == "needs.build.outputs.published == 'True'"
+    steps = jobs['build']['steps']
+    upload = next(s for s in steps if 'upload-pages-artifact' in s.get('uses', ''))
+    assert upload['if'] == "steps.settings.outputs.published == 'True'"
+    assert all('pages' not in s.get('uses', '') or s is upload for s in steps)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='runs a step in bash')
+@pytest.mark.parametrize('value', ['True', 'False'])
+def test_the_workflow_reads_the_switch(tmp_path, value):
+    step = next(s['run'] for s in load('site.yml')['build']['steps'] if s.get('id') == 'settings')
+    text = (ROOT/'settings.ini').read_text(encoding='utf-8')
+    text = re.sub(r'^published = .*', f'published = {value}', text, flags=re.MULTILINE)
+    (tmp_path/'settings.ini').write_text(text, encoding='utf-8')
+    env = os.environ | {'GITHUB_OUTPUT': str(tmp_path/'output')}
+    subprocess.run(['bash', '-euo', 'pipefail', '-c', step], cwd=tmp_path, env=env, check=True)
+    assert (tmp_path/'output').read_text(encoding='utf-8') == f'published={value}\n'
