@@ -102,13 +102,13 @@ def set_start(nb, places):
 
 
 def new_notebook(text, places):
-    "The `text` of a notebook's file as it should be, written as nbdev_clean does if it changes"
+    "The `text` of a notebook's file as it should be"
     nb = json.loads(text)
     set_cell(nb, places)
     set_start(nb, places)
     if nb == json.loads(text):
         return text
-    return json.dumps(nb, indent=1, sort_keys=True, ensure_ascii=False) + '\n'
+    return json.dumps(nb, indent=1, ensure_ascii=False) + '\n'
 
 
 def changes(root=ROOT):
