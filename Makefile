@@ -26,6 +26,9 @@ data: env ## fetch the ratings, or make some, and say which
 site: env ## build the course's site into _site
 	@$(BIN)/python docs/build.py && echo "To read it: file://$(CURDIR)/_site/index.html"
 
+links: ## write what settings.ini says is published into README and the notebooks
+	@$(PYTHON) docs/places.py
+
 reproduce: data ## train the models over several seeds, beside the published results
 	@$(BIN)/python tests/benchmarks/reproduce.py
 
@@ -51,4 +54,4 @@ hooks: env ## let git clean and merge notebooks
 clean: ## remove .venv and what was built
 	rm -rf .venv build dist *.egg-info .pytest_cache _proc _site
 
-.PHONY: help study test browser env data site reproduce answered worlds mutants bench freeze hooks clean
+.PHONY: help study test browser env data site links reproduce answered worlds mutants bench freeze hooks clean

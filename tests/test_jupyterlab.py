@@ -7,7 +7,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 START, RUN = 300, 1200  # seconds, on a machine that is busy with other things
 
-pytestmark = pytest.mark.skipif(not shutil.which('make'), reason='make study needs make')
+pytestmark = pytest.mark.skipif(os.name == 'nt' or not shutil.which('make'), reason='make study needs make and a shell')
 
 
 def free_port():

@@ -150,6 +150,9 @@ def test_the_range_of_pythons_is_everywhere_the_same():
     for page in ('README.md', 'nbs/index.ipynb'): assert f'Python 3.{oldest} to 3.{newest}' in (ROOT/page).read_text(), page
 
 
+needs_make = pytest.mark.skipif(os.name == 'nt' or not shutil.which('make'), reason='make study needs make and a shell')
+
+
 def study(*args, **env):
     "The command with which `make study` starts JupyterLab"
     env = {k: v for k, v in os.environ.items() if k not in ('DISPLAY', 'WAYLAND_DISPLAY', 'BROWSER', 'PORT', 'MAKEFLAGS', 'MAKELEVEL')} | env
@@ -157,12 +160,14 @@ def study(*args, **env):
     return out[out.index('jupyter lab'):]
 
 
+@needs_make
 def test_study_listens_here_only_on_the_port_asked_for():
     assert '--ip=127.0.0.1 --port=8888 ' in study()
     assert '--port=9000 ' in study('PORT=9000') and '--port=9001 ' in study(PORT='9001')
     assert ('--allow-root' in study()) == (os.getuid() == 0)
 
 
+@needs_make
 def test_study_opens_a_browser_only_where_one_can_be_seen():
     assert '--no-browser' not in study(DISPLAY=':0')
     if sys.platform == 'linux': assert '--no-browser' in study()

@@ -7,6 +7,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted(p.stem for p in (ROOT/'nbs').glob('[0-9]*.ipynb'))
+sys.path.insert(0, str(ROOT/'docs'))
+from places import Places
+PLACES = Places(ROOT)
 QUESTIONS = [f'q{i}' for i in range(1,32)] + [f'r{i}' for i in range(1,5)]
 
 
@@ -87,13 +90,19 @@ def test_every_chapter_and_every_question_is_two_clicks_from_the_front_page(page
 def test_chapters_know_their_number_their_neighbours_and_their_notebook(pages):
     for before,c,after in zip([None, *CHAPTERS], CHAPTERS, [*CHAPTERS[1:], None]):
         p = pages[f'{c}.html']
-        hrefs = [l[0] for l in p.links]
         assert f'# {c.split("_")[0]} ' in f'# {"".join(p.text).split("<!--")[0].strip()}', c
-        assert any('colab.research.google.com' in h and h.endswith(f'/nbs/{c}.ipynb') for h in hrefs), c
-        assert any(h.startswith('https://github.com/') and h.endswith(f'/nbs/{c}.ipynb') for h in hrefs), c
+        assert PLACES.published or f'then open nbs/{c}.ipynb' in ''.join(p.text), c
         assert 'To have your answers checked' in ''.join(p.text) or c == '00b_world', c
         nav = p.path.read_text(encoding='utf-8').split('class="related-pages"')[1]
         for n in (before, after): assert n is None or f'href="{n}.html"' in nav, (c, n)
+
+def test_no_page_links_to_a_place_that_does_not_exist_yet(pages):
+    if PLACES.published:
+        pytest.skip('the course is published, and tests/test_places.py looks at its links')
+    ours = re.compile(r'colab\.research|kaggle\.com/kernels|mybinder\.org|' + re.escape(PLACES.settings['user']) + '[./]')
+    faults = [(name, link[0]) for name, p in pages.items() for link in p.links if ours.search(link[0])]
+    faults += [(name, m[0]) for name, p in pages.items() for m in ours.finditer(''.join(p.text))]
+    assert not faults
 
 def prose(nb): return '\n\n'.join(re.sub(r'```.*?```', '', ''.join(c['source']), flags=re.S) for c in json.loads(nb.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown')
 
@@ -136,24 +145,6 @@ def test_every_figure_has_a_caption_and_a_description():
         for c in json.loads(nb.read_text(encoding='utf-8'))['cells']:
             drawn = any('image/png' in o.get('data', {}) for o in c.get('outputs', []))
             if drawn: assert '#| fig-cap: ' in ''.join(c['source']) and '#| fig-alt: ' in ''.join(c['source']), (nb.stem, ''.join(c['source'])[:80])
-
-def test_a_chapter_fetches_the_course_on_colab_and_nowhere_else(tmp_path, monkeypatch):
-    asked, codes = [], set()
-    class Shell:
-        def system(self, command):
-            asked.append(command)
-            (tmp_path/'collab_course'/'nbs').mkdir(parents=True)
-    for c in ['index', *CHAPTERS, 'measured']:
-        cells = json.loads((ROOT/'nbs'/f'{c}.ipynb').read_text(encoding='utf-8'))['cells']
-        first = ''.join(next(x['source'] for x in cells if x['cell_type'] == 'code' and 'import' in ''.join(x['source'])))
-        code = first[:first.index("os.chdir('collab_course/nbs')")] + "os.chdir('collab_course/nbs')"
-        codes.add(code)
-        monkeypatch.chdir(ROOT/'nbs')
-        exec(code, {'get_ipython': Shell})
-        assert not asked and Path.cwd() == ROOT/'nbs'
-    monkeypatch.chdir(tmp_path); monkeypatch.setenv('COLAB_RELEASE_TAG', 'x')
-    exec(code, {'get_ipython': Shell})
-    assert len(codes) == len(asked) == 1 and 'git clone' in asked[0] and 'pip install' in asked[0] and Path.cwd() == tmp_path/'collab_course'/'nbs'
 
 def test_what_quarto_needs_is_there():
     nbs = ROOT/'nbs'
