@@ -144,7 +144,7 @@ def _random_ratings(rng):
 def _corners(rng):
     "Frames and the sizes of corners, small ones first"
     def frame(*rows): return pd.DataFrame(rows, columns=['user','title','rating'])
-    return [(frame((8,'Evita',2), (8,'Babe',4), (3,'Babe',1)), 1, 1),
+    return [(frame((8,'Evita',2), (8,'Babe',4), (8,'Babe',5), (3,'Babe',1)), 1, 1),
         (frame((5,'Alien',3), (2,'Casino',1), (9,'Casino',5), (9,'Casino',2), (9,'Alien',1), (9,'Evita',4), (5,'Casino',4)), 1, 1),
         (frame((6,'Fargo',4), (4,'Dumbo',3), (6,'Alien',5), (6,'Casino',1), (4,'Dumbo',5), (2,'Dumbo',4), (6,'Fargo',3), (4,'Fargo',2)), 2, 2),
             *[_random_ratings(rng) for _ in range(4)]]
