@@ -126,7 +126,7 @@ def _busy(r, n, m): return _ranked(r['user'])[:n]
 def _rated(r, n, m): return _ranked(r['title'])[:m]
 def _busy_of_rated(r, n, m): return _ranked(r['user'][r['title'].isin(_rated(r, n, m))])[:n]
 def _rated_by_busy(r, n, m): return _ranked(r['title'][r['user'].isin(_busy(r, n, m))])[:m]
-def _liked(r, n, m): return list(r.groupby('title')['rating'].mean().sort_values(ascending=False).index[:m])
+def _liked(r, n, m): return list(r.groupby('title')['rating'].mean().sort_values(ascending=False, kind='stable').index[:m])
 
 # %% ../../nbs/exercises/01_crosstab.ipynb #c50e8fb3
 _often = np.array([[1,2,0,0,1], [2,0,0,0,0], [1,0,0,1,2], [0,0,0,2,1], [0,0,2,0,0]])
@@ -208,9 +208,9 @@ or `"first"` hides that there is such a pair. If the rows are thrown away before
 a busy person who has rated none of the chosen titles has no row any more: `reindex` brings it back, empty, which is the truth.''',
     code='''import pandas as pd
 def corner(ratings, n_users, n_movies):
-    users = ratings['user'].value_counts().index[:n_users]
-    titles = ratings['title'].value_counts().index[:n_movies]
+    def most(name, n): # ties in the order of the names
+        return ratings.groupby(name).size().sort_values(ascending=False, kind='stable').index[:n]
     means = ratings.groupby(['user','title'])['rating'].mean()
-    return means.unstack().reindex(index=users, columns=titles)
+    return means.unstack().reindex(index=most('user', n_users), columns=most('title', n_movies))
 
 q5.check(corner)''')
