@@ -3,6 +3,7 @@ import json, os, re, shutil, signal, socket, subprocess, sys, time
 from pathlib import Path
 
 import pytest
+from collab_course.movielens import named_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 START, RUN = 300, 1200  # seconds, on a machine that is busy with other things
@@ -30,6 +31,7 @@ def first_day(folder):
     (folder/'config'/'jupyter_lab_config.json').write_text(json.dumps({'LabApp': {'expose_app_in_browser': True}}))
     own = {'JUPYTER_CONFIG_DIR': 'config', 'JUPYTER_DATA_DIR': 'data', 'IPYTHONDIR': 'ipython', 'COLLAB_COURSE_PROGRESS': 'progress.json'}
     env = {k: v for k, v in os.environ.items() if not k.startswith(('MAKE', 'MFLAGS', 'JUPYTER'))}
+    if data := named_folder(): env['COLLAB_COURSE_DATA'] = str(data)  # may be relative to this course, not to its copy
     return env | {k: str(folder/v) for k, v in own.items()} | {'PYTHONPATH': str(ROOT)}
 
 
