@@ -66,10 +66,7 @@ def why_none():
 def run(command, **env):
     "Did `command` succeed? It is neither heard nor can it ask anything."
     quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        return subprocess.run(command, env=os.environ | env, **quiet).returncode == 0
-    except OSError:
-        return False
+    return subprocess.run(command, env=os.environ | env, **quiet).returncode == 0
 
 
 def download():
