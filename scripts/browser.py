@@ -27,7 +27,7 @@ def is_root():
 
 
 def browsers():
-    "Arguments of Playwright's `launch`: the system's browsers, Playwright's own, a Chrome elsewhere"
+    "Arguments of Playwright's `launch`: the system's, Playwright's own, a Chrome elsewhere"
     paths = filter(None, map(shutil.which, NAMES))
     return [*({'executable_path': path} for path in paths), {}, {'channel': 'chrome'}]
 
@@ -41,9 +41,9 @@ def launched():
         raise NoPlaywright('Playwright is missing. To install it: make env') from None
     sandbox = [False] if is_root() else [True, False]  # root can't have one, nor can some containers
     with sync_playwright() as p:
-        for chromium_sandbox, browser in product(sandbox, browsers()):
+        for boxed, browser in product(sandbox, browsers()):
             try:
-                found = p.chromium.launch(chromium_sandbox=chromium_sandbox, timeout=START, **browser)
+                found = p.chromium.launch(chromium_sandbox=boxed, timeout=START, **browser)
             except Error:
                 continue
             try:

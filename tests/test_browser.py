@@ -76,11 +76,11 @@ def make_browser(tmp_path):
     def run(root=False, starts='', download='fails', apt='works'):
         code = f'import browser; browser.is_root = lambda: {root}; browser.main()'
         path = os.pathsep.join(map(str, (tmp_path, ROOT/'scripts')))
-        env = dict(PATH=str(tmp_path/'bin'), PYTHONPATH=path, FOLDER=str(tmp_path), STAND_IN=STAND_IN,
-                   STARTS=starts, DOWNLOAD=download, APT=apt)
+        env = dict(PATH=str(tmp_path/'bin'), PYTHONPATH=path, FOLDER=str(tmp_path),
+                   STAND_IN=STAND_IN, STARTS=starts, DOWNLOAD=download, APT=apt)
         with (tmp_path/'log').open('a') as log:
-            subprocess.run([sys.executable, '-c', code], env=os.environ | env, input='yes\n'*9, text=True,
-                           stdout=log, stderr=subprocess.STDOUT, check=True, timeout=600)
+            subprocess.run([sys.executable, '-c', code], env=os.environ | env, input='yes\n'*9,
+                           text=True, stdout=log, stderr=subprocess.STDOUT, check=True, timeout=600)
         return (tmp_path/'log').read_text().splitlines()
 
     run.folder = tmp_path
