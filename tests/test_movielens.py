@@ -512,7 +512,7 @@ def test_a_world_has_the_files_and_formats_of_the_original(world):
 # --- the command line
 
 def command(**env):
-    return subprocess.run([sys.executable, '-m', 'collab_course.movielens'], capture_output=True, text=True, timeout=120, env=os.environ | env)
+    return subprocess.run([sys.executable, '-m', 'collab_course.movielens'], capture_output=True, text=True, timeout=900, env=os.environ | env)
 
 def test_the_command_says_which_data(world):
     res = command(COLLAB_COURSE_DATA=str(world))
