@@ -43,7 +43,8 @@ def ratings():
 def test_it_refuses_what_a_gpu_refuses(gpu):
     here, there, table = torch.randn(3, 2), torch.randn(3, 2).to(gpu), nn.Embedding(4, 2).to(gpu)
     mixed = [lambda: here + there, lambda: torch.equal(here, there),
-             lambda: torch.cat([here, there]), lambda: here[there[:,0].long()], lambda: table(torch.tensor([1])),
+             lambda: torch.cat([here, there]), lambda: here[there[:,0].long()],
+             lambda: table(torch.tensor([1])),
              lambda: F.mse_loss(there, here)]
     arrays = [there.numpy, lambda: np.asarray(there), lambda: pd.Series(there[:,0]),
               lambda: pd.DataFrame({'x': there[:,0]})]
@@ -200,11 +201,11 @@ def few_ratings(monkeypatch):
         return replace(data, ratings=data.ratings.sample(1000, random_state=0).sort_index())
     monkeypatch.setattr(movielens, 'get_movielens', get_few)
 
-@pytest.mark.parametrize('name', ['04_dot_product_bias', '05_weight_decay', '08_collab_nn'])
+@pytest.mark.parametrize('name', ['04_dot_product_bias', '05_weight_decay'])
 def test_chapters_with_few_ratings(name, few_ratings):
     "Claims about the data fail with so few ratings, so only the devices count"
-    run(NBS/f'{name}.ipynb', lenient=True)
-    assert not refused
+    failed = run(NBS/f'{name}.ipynb', lenient=True)
+    assert not refused and failed < .25
 
 @pytest.mark.skipif('COLLAB_COURSE_SLOW' not in os.environ,
                     reason='takes many minutes: only where COLLAB_COURSE_SLOW is set')
