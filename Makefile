@@ -3,8 +3,6 @@ PORT   ?= 8888
 
 BIN = .venv/bin
 DISPLAYED = $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(BROWSER),$(filter Darwin,$(shell uname)))
-LAUNCH_BROWSER = $(BIN)/python tests/conftest.py
-INSTALL_BROWSER = [ `id -u` = 0 ] && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -17,7 +15,7 @@ test: data browser ## run every notebook, then the tests
 	@OMP_NUM_THREADS=1 $(BIN)/nbdev_test; notebooks=$$?; $(BIN)/pytest tests && exit $$notebooks
 
 browser: env ## get a browser for the tests that need one, where that can be done
-	@$(LAUNCH_BROWSER) 2>/dev/null || { { $(INSTALL_BROWSER); } >/dev/null 2>&1; $(LAUNCH_BROWSER); } || true
+	@$(BIN)/python scripts/browser.py
 
 env: ## make .venv, or bring it up to date
 	@$(PYTHON) scripts/setup_env.py
@@ -27,6 +25,9 @@ data: env ## fetch the ratings, or make some, and say which
 
 site: env ## build the course's site into _site
 	@$(BIN)/python docs/build.py && echo "To read it: file://$(CURDIR)/_site/index.html"
+
+links: ## write what settings.ini says is published into README and the notebooks
+	@$(PYTHON) docs/places.py
 
 reproduce: data ## train the models over several seeds, beside the published results
 	@$(BIN)/python tests/benchmarks/reproduce.py
@@ -53,4 +54,4 @@ hooks: env ## let git clean and merge notebooks
 clean: ## remove .venv and what was built
 	rm -rf .venv build dist *.egg-info .pytest_cache _proc _site
 
-.PHONY: help study test browser env data site reproduce answered worlds mutants bench freeze hooks clean
+.PHONY: help study test browser env data site links reproduce answered worlds mutants bench freeze hooks clean

@@ -17,7 +17,7 @@ setup(
     license='Apache-2.0',
     author=cfg['author'],
     author_email=cfg['author_email'],
-    url=cfg['git_url'],
+    url=cfg['git_url'] if cfg.getboolean('published') else None,
     keywords=cfg['keywords'],
     python_requires='>=' + cfg['min_python'],
     packages=find_packages(include=[cfg['lib_path'] + '*']),

@@ -19,9 +19,9 @@ def line_up(
     known, rng = ~np.isnan(ratings), np.random.default_rng(seed)
     if known.sum(axis=1).min() < n_test: raise ValueError(f'Somebody has fewer than {n_test} ratings: leave them out, or lower n_test.')
     luck = np.where(known, rng.random(known.shape), np.inf)
-    test = luck.argsort(axis=1).argsort(axis=1) < n_test
+    test = luck.argsort(axis=1, kind='stable').argsort(axis=1, kind='stable') < n_test
     first = np.where(known & ~test, luck if when is None else when, np.inf)
-    line = np.lexsort((luck, first), axis=1).argsort(axis=1)
+    line = np.lexsort((luck, first), axis=1).argsort(axis=1, kind='stable')
     return test, np.where(known & ~test, line, np.inf)
 
 # %% ../nbs/07_bootstrapping.ipynb #0c3643d7

@@ -29,7 +29,7 @@ def fit_factors(
 ): # yields (U, V, loss) before each step and after the last
     "Fill `R` by gradient descent on `U @ V.T`, both factors at once"
     g = torch.Generator().manual_seed(seed)
-    U, V = (torch.randn(n, n_factors, generator=g)*.3 for n in R.shape)
+    U, V = ((torch.randn(n, n_factors, generator=g)*.3).to(R.device) for n in R.shape)
     for step in range(steps+1):
         loss, gU, gV = factor_grads(U, V, R)
         yield U, V, loss.item()

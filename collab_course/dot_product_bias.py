@@ -18,9 +18,9 @@ def naive_mse(
 ) -> pd.Series: # valid MSE of each
     "What means alone achieve; who or what is not in `train` gets the overall mean"
     mean = train[rating].mean()
-    u,i = (valid[c].map(train.groupby(c)[rating].mean()).astype(float).fillna(mean) for c in (user,item))
-    above = train[rating] - train.groupby(item)[rating].transform('mean')
-    offset = valid[user].map(above.groupby(train[user]).mean()).astype(float).fillna(0)
+    u,i = (valid[c].map(train.groupby(c, observed=True)[rating].mean()).astype(float).fillna(mean) for c in (user,item))
+    above = train[rating] - train.groupby(item, observed=True)[rating].transform('mean')
+    offset = valid[user].map(above.groupby(train[user], observed=True).mean()).astype(float).fillna(0)
     preds = {'overall mean': mean, 'person mean': u, 'film mean': i, 'film + person': i+offset}
     return pd.Series({k: ((p - valid[rating])**2).mean() for k,p in preds.items()})
 
@@ -37,7 +37,9 @@ def _check_ratings(df, user, item, rating):
     if df.empty: raise ValueError('The table of ratings is empty.')
     for c in (user,item):
         if n := df[c].isna().sum(): raise ValueError(f'Column {c!r} is empty (NaN) in {n} rows; drop these first.')
-    if not pd.api.types.is_numeric_dtype(df[rating]): raise ValueError(f'Column {rating!r} must hold numbers, not {df[rating].dtype}.')
+    if not pd.api.types.is_numeric_dtype(df[rating]):
+        kind = 'text' if pd.api.types.is_string_dtype(df[rating]) else df[rating].dtype
+        raise ValueError(f'Column {rating!r} must hold numbers, not {kind}.')
     n = (~np.isfinite(df[rating].to_numpy(float, na_value=np.nan))).sum()
     if n: raise ValueError(f'Column {rating!r} is NaN or infinite in {n} rows; drop these first.')
 
@@ -146,7 +148,7 @@ def table_sizes(
 # %% ../nbs/04_dot_product_bias.ipynb #0ba33867
 def mse(preds, targs):
     "Mean squared error, whether or not a column comes with a second dimension"
-    return nn.functional.mse_loss(preds.reshape(-1), targs.reshape(-1))
+    return nn.functional.mse_loss(preds.reshape(-1), targs.reshape(-1).to(preds.dtype))
 
 # %% ../nbs/04_dot_product_bias.ipynb #33683c4e
 def fit(
@@ -224,7 +226,7 @@ def pair_idxs(
     dls, # from `collab_dls`
     users, items, # names as in the ratings; one, or as many as of the other
     unknown:str='error' # what to do with a name without a training rating: 'error', or 'na' for row 0
-) -> Tensor: # n x 2 row numbers
+) -> Tensor: # n x 2 row numbers, on the CPU
     "What a model takes for the pairs of `users` and `items`"
     if unknown not in ('error','na'): raise ValueError(f"unknown must be 'error' or 'na', not {unknown!r}.")
     u,i = (_row_numbers(dls, c, names, unknown) for c,names in zip(dls.cat_names, (users,items)))

@@ -68,10 +68,15 @@ def best_n(
     scores, # people x items, or items, if they are the same for all
     seen, # people x items, True for what must not be listed
     n:int=10
-) -> np.ndarray: # people x n item numbers, in no particular order
+) -> np.ndarray: # people x n item numbers, the highest score first, ties in the order of the items
     "The `n` items with the highest scores for each person"
     if (~seen).sum(axis=1).min() < n: raise ValueError(f'Somebody has fewer than {n} unseen items left: ask for shorter lists or fewer rounds.')
-    return np.where(seen, -np.inf, scores).argpartition(-n, axis=1)[:,-n:]
+    scores = np.where(seen, -np.inf, scores)
+    enough = np.partition(scores, -n, axis=1)[:,[-n]] # the n-th highest score of each person
+    who, items = np.nonzero(scores >= enough) # n for each person, or more where there are ties
+    order = np.lexsort((items, -scores[who,items], who))
+    first = np.searchsorted(who, np.arange(len(scores)))
+    return items[order][first[:,None] + np.arange(n)]
 
 # %% ../nbs/07b_feedback.ipynb #2e1895b2
 def enthusiasts(
@@ -150,7 +155,7 @@ def simulate(
     for _ in range(rounds):
         model = als(np.where(known, would, np.nan), k, l2, sweeps=2 if model else 10, seed=seed, start=model)
         lists = best_n(choose(model, known, rng), seen & (not again), shown)
-        got = np.take_along_axis(lists, rng.random(lists.shape).argsort(1)[:,:watched], 1)
+        got = np.take_along_axis(lists, rng.random(lists.shape).argsort(axis=1, kind='stable')[:,:watched], 1)
         log.append(_look(model, would, truth, known, lists, got, total))
         mark(seen, got)
         if not listen: got = draw(watched); mark(seen, got)

@@ -143,8 +143,9 @@ def top_n(
     user, # a name in the ratings
     seen, # names of items to leave out
     n:int=10 # how many
-) -> pd.Series: # predicted ratings by item, highest first
+) -> pd.Series: # predicted ratings by item, highest first; ties in the order of the model's items
     "The items that `user` would rate highest among those not `seen`"
     item = learn.dls.cat_names[1]
     left = [t for t in list(learn.dls.classes[item])[1:] if t not in set(seen)]
-    return pd.Series(predict(learn, user, left).numpy(), index=left).nlargest(n)
+    preds = pd.Series(predict(learn, user, left).numpy(), index=left)
+    return preds.sort_values(ascending=False, kind='stable').head(n)

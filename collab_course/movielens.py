@@ -8,15 +8,17 @@ __all__ = ['ml100k_files', 'DataError', 'parse_checksums', 'check_files', 'read_
            'data_cache', 'get_movielens', 'main']
 
 # %% ../nbs/00_movielens.ipynb #2a8310c1
-import hashlib, io, os, shutil, tempfile, zipfile
+import hashlib, io, os, shutil, socket, ssl, tempfile, zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 # %% ../nbs/00_movielens.ipynb #1a9a8524
-import numpy as np, pandas as pd
+import certifi, numpy as np, pandas as pd
 
 # %% ../nbs/00_movielens.ipynb #c66608b6
 class DataError(ValueError):
@@ -53,7 +55,17 @@ ua.test 186672 52e5d0355092dc1596899855b220508f
 ub.base 1792476 e4ce94f6e01e45f65b91a70bb9e8da2f
 ub.test 186697 5292d1e388d156aa0c19c384cdf35aca""")
 
+# %% ../nbs/00_movielens.ipynb #fa017b3c
+def _fault(content, size, md5):
+    "What is wrong with the `content` of a file, or None"
+    if len(content) != size:
+        return f'has {len(content):,} bytes, not {size:,}: cut off or changed'
+    if hashlib.md5(content).hexdigest() != md5:
+        return 'has the right size but other content than it should'
+
 # %% ../nbs/00_movielens.ipynb #804024f8
+_anew = 'Delete the folder, then call get_movielens(retry=True), or name ml-100k.zip.'
+
 def check_files(
     path, # folder with the files
     files:dict=ml100k_files, # file name -> (bytes, md5)
@@ -62,12 +74,10 @@ def check_files(
     "Raise a `DataError` for the first file that is missing, cut off or changed"
     path = Path(path)
     for name in names or files:
-        f,(size,md5) = path/name, files[name]
-        if not f.is_file(): raise DataError(f'{name} is missing from {path}. Get the whole folder again.')
-        n = f.stat().st_size
-        if n != size: raise DataError(f'{f} has {n:,} bytes, not {size:,}: cut off or changed. Delete the folder and get it again.')
-        if hashlib.md5(f.read_bytes()).hexdigest() != md5:
-            raise DataError(f'{f} has the right size but other content than it should. Delete the folder and get it again.')
+        try: fault = _fault((path/name).read_bytes(), *files[name])
+        except FileNotFoundError: fault = 'is missing'
+        except OSError as e: fault = f"can't be read ({e.strerror})"
+        if fault: raise DataError(f'{path/name} {fault}. {_anew}')
     return path
 
 # %% ../nbs/00_movielens.ipynb #f67ad96e
@@ -150,6 +160,8 @@ class MovieLens:
     ) -> tuple: # training ratings, test ratings
         "One of the splits that come with the data"
         files = [f'{name}.base', f'{name}.test']
+        if files[0] not in ml100k_files:
+            raise DataError(f'There is no split {name!r}: they are u1 to u5, ua and ub.')
         check_files(self.path, _checksums(self.path), files)
         return tuple(_add_titles(read_ratings(self.path/f), self.movies) for f in files)
 
@@ -157,7 +169,9 @@ class MovieLens:
 def _checksums(path):
     "What the files at `path` should be: a generated world brings a list of its own"
     own = Path(path)/'checksums.txt'
-    return parse_checksums(own.read_text()) if own.is_file() else ml100k_files
+    if not own.is_file(): return ml100k_files
+    try: return ml100k_files | parse_checksums(own.read_text())
+    except ValueError: raise DataError(f'{own} is damaged. {_anew}') from None
 
 # %% ../nbs/00_movielens.ipynb #66327f27
 def _add_titles(ratings, movies):
@@ -171,23 +185,67 @@ def read_movielens(
     path # folder with the files
 ) -> MovieLens:
     "Check and read the folder at `path`"
-    path = Path(path)
-    check_files(path, _checksums(path), ['u.data','u.genre','u.item','u.user'])
-    truth = dict(np.load(path/'truth.npz', allow_pickle=False)) if (path/'truth.npz').is_file() else None
-    name = 'MovieLens-100k' if truth is None else 'Generated world (not MovieLens)'
+    path, sums = Path(path), _checksums(path)
+    made = 'truth.npz' in sums
+    check_files(path, sums, ['u.data','u.genre','u.item','u.user'] + ['truth.npz']*made)
+    truth = dict(np.load(path/'truth.npz', allow_pickle=False)) if made else None
+    name = 'Generated world (not MovieLens)' if made else 'MovieLens-100k'
     movies = read_movies(path)
-    return MovieLens(name, path, _add_titles(read_ratings(path/'u.data'), movies), movies, read_users(path), read_genres(path), truth)
+    ratings = _add_titles(read_ratings(path/'u.data'), movies)
+    return MovieLens(name, path, ratings, movies, read_users(path), read_genres(path), truth)
 
 # %% ../nbs/00_movielens.ipynb #5ff4921d
+def _meant(named):
+    "The folder or zip file of MovieLens-100k that is meant by the path `named`, or None"
+    for p in (named, named/'ml-100k'):
+        if os.path.isfile(p/'u.data'): return p
+    for p in (named, named/'ml-100k.zip'):
+        if os.path.isfile(p): return p
+
+# %% ../nbs/00_movielens.ipynb #fa017b3f
 def named_folder(
-    path=None # default: the environment variable `COLLAB_COURSE_DATA`
+    path=None # a folder or a zip file; default: the environment variable `COLLAB_COURSE_DATA`
 ) -> Path|None: # None if nobody named one
-    "The folder `ml-100k` that is meant by `path`"
-    named = path or os.environ.get('COLLAB_COURSE_DATA')
-    if not named: return None
-    for p in (Path(named).expanduser(), Path(named).expanduser()/'ml-100k'):
-        if (p/'u.data').is_file(): return p
-    raise DataError(f'{named} holds no ml-100k/u.data. Name the folder that does, or none (unset COLLAB_COURSE_DATA) and let the course get the data.')
+    "The folder `ml-100k` that is meant by `path`; a zip file is unpacked into the cache"
+    name = str(path or os.environ.get('COLLAB_COURSE_DATA') or '').strip(' "')
+    if not name: return None
+    named, here = Path(os.path.expanduser(name)), Path.cwd()
+    places = [named] if named.is_absolute() else [p/named for p in (here, *here.parents)]
+    found = next(filter(None, map(_meant, places)), None)
+    if found is None: raise DataError(_not_found(name, places))
+    return _unpacked(found) if found.is_file() else found
+
+# %% ../nbs/00_movielens.ipynb #fa017b41
+def _not_found(name, places):
+    "The message for a `name` that leads to no ratings in any of `places`"
+    fault = 'does not exist'
+    if any(map(os.path.exists, places)):
+        fault = 'is neither a zip file nor a folder with ml-100k or ml-100k.zip in it'
+    where = '' if len(places) == 1 else (
+        f' (the name is relative: it was looked for in {Path.cwd()} and in each folder above it)')
+    return (
+        f'{name} {fault}{where}. Name the folder or the zip file that holds ml-100k, or none '
+        '(neither a path nor COLLAB_COURSE_DATA), and the course gets the ratings itself.')
+
+# %% ../nbs/00_movielens.ipynb #fa017b42
+def _reason(e):
+    "What the error `e` says, without its class and number"
+    e = getattr(e, 'reason', None) or e
+    said = getattr(e, 'verify_message', None) or getattr(e, 'strerror', None) or str(e)
+    if isinstance(e, socket.gaierror): return f'no network, it seems: {said}'
+    return said or type(e).__name__
+
+def _unwritable(folder, e):
+    "The message for a `folder` in which nothing can be written"
+    return (
+        f"{folder} can't be written ({_reason(e)}). Set the environment variable FASTAI_HOME to a "
+        'folder that can be written, and restart the kernel.')
+
+def _rename(tmp, dest):
+    "Let the folder `tmp` become `dest`, unless another process made that in the meantime"
+    try: os.replace(tmp, dest)
+    except OSError:
+        if not dest.is_dir(): raise
 
 # %% ../nbs/00_movielens.ipynb #85224c29
 @contextmanager
@@ -199,12 +257,62 @@ def new_folder(
     try:
         dest.parent.mkdir(parents=True, exist_ok=True)
         tmp = Path(tempfile.mkdtemp(prefix='.part-', dir=dest.parent))
-    except OSError as e: raise DataError(f'{dest.parent} can\'t be written ({e.strerror}). Name another folder in FASTAI_HOME.') from None
+        try:
+            yield tmp
+            tmp.chmod(0o755)
+            _rename(tmp, dest)
+        finally: shutil.rmtree(tmp, ignore_errors=True)
+    except OSError as e: raise DataError(_unwritable(dest.parent, e)) from None
+
+# %% ../nbs/00_movielens.ipynb #fa017b44
+def _zipped_file(z, name, size, md5):
+    "The content of one file of MovieLens-100k in the open zip file `z`"
+    member = f'ml-100k/{name}'
+    if member not in z.namelist(): raise DataError(f'{member} is missing from it')
+    n = z.getinfo(member).file_size
+    if n != size: raise DataError(f'{member} in it has {n:,} bytes, not {size:,}: cut off or changed')
+    content = z.read(member)
+    if fault := _fault(content, size, md5): raise DataError(f'{member} in it {fault}')
+    return content
+
+# %% ../nbs/00_movielens.ipynb #fa017b46
+def _zipped_files(archive, files):
+    "The content of each of `files` in a zip file (its path, or a buffer with its bytes)"
     try:
-        yield tmp
-        tmp.chmod(0o755)
-        if not dest.exists(): os.replace(tmp, dest)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+        with zipfile.ZipFile(archive) as z:
+            return {name: _zipped_file(z, name, *files[name]) for name in files}
+    except DataError: raise
+    except Exception as e: raise DataError(f"it can't be read: {_reason(e)}") from None
+
+# %% ../nbs/00_movielens.ipynb #fa017b4d
+def _put(contents, dest):
+    "The folder `dest` with the files in `contents` (name -> bytes), made if it isn't there"
+    if not dest.is_dir():
+        with new_folder(dest) as tmp:
+            for name,content in contents.items(): (tmp/name).write_bytes(content)
+    return dest
+
+# %% ../nbs/00_movielens.ipynb #fa017b4f
+def _unpacked(archive):
+    "The folder in the cache that holds what is in the zip file `archive`"
+    from fastai.data.external import URLs
+    try: contents = _zipped_files(archive, ml100k_files)
+    except DataError as e:
+        raise DataError(f"{archive} can't be used ({e}). Download {URLs.ML_100k} and name that, "
+                        'or the folder unpacked from it.') from None
+    return _put(contents, data_cache()/'ml-100k')
+
+# %% ../nbs/00_movielens.ipynb #fa017b51
+def _read_url(url, certificates):
+    "What the server sends, once it has proved who it is"
+    with urlopen(url, timeout=10, context=certificates) as answer: return answer.read()
+
+def _fetch(url):
+    "The bytes at `url`, by the certificates of the system or else by those of certifi"
+    try: return _read_url(url, ssl.create_default_context())
+    except URLError as e:
+        if not isinstance(e.reason, ssl.SSLCertVerificationError): raise
+    return _read_url(url, ssl.create_default_context(cafile=certifi.where()))
 
 # %% ../nbs/00_movielens.ipynb #e0b3add2
 def download_ml100k(
@@ -214,15 +322,15 @@ def download_ml100k(
 ) -> Path: # `folder`/ml-100k
     "Download, check, and only then put in place"
     from fastai.data.external import URLs
-    with new_folder(Path(folder)/'ml-100k') as tmp:
-        try:
-            with urlopen(url or URLs.ML_100k, timeout=10) as answer: archive = answer.read()
-            with zipfile.ZipFile(io.BytesIO(archive)) as z:
-                for name in files: (tmp/name).write_bytes(z.read(f'ml-100k/{name}'))
-        except (OSError, EOFError, KeyError, HTTPException, zipfile.BadZipFile) as e:
-            raise DataError(f'MovieLens-100k could not be downloaded ({e or type(e).__name__}).') from None
-        check_files(tmp, files)
-    return Path(folder)/'ml-100k'
+    url = url or URLs.ML_100k
+    try: contents = _zipped_files(io.BytesIO(_fetch(url)), files)
+    except (OSError, HTTPException, DataError) as e:
+        raise DataError(
+            f'MovieLens-100k could not be downloaded from {urlsplit(url).hostname} ({_reason(e)}). '
+            f'To try again: get_movielens(retry=True). Or download {url} with a browser, and name '
+            'the zip file, or the folder unpacked from it, in get_movielens(path) or in the '
+            'environment variable COLLAB_COURSE_DATA.') from None
+    return _put(contents, Path(folder)/'ml-100k')
 
 # %% ../nbs/00_movielens.ipynb #8237df54
 def data_cache() -> Path:
@@ -230,20 +338,20 @@ def data_cache() -> Path:
     try:
         from fastai.data.external import fastai_path
         return fastai_path('data')
-    except OSError as e: raise DataError(f'The cache {e.filename} can\'t be written ({e.strerror}). Name another folder in FASTAI_HOME.') from None
+    except OSError as e: raise DataError(_unwritable(e.filename, e)) from None
 
 # %% ../nbs/00_movielens.ipynb #64e3ba4e
 def get_movielens(
-    path=None, # folder with the files; default: `COLLAB_COURSE_DATA`, then fastai's cache
+    path=None, # folder or zip file; default: `COLLAB_COURSE_DATA`, then fastai's cache
     retry:bool=False # try the download even if a generated world already stands in
 ) -> MovieLens:
-    "MovieLens-100k from a folder, the cache or a download; where none can be had, a generated world"
+    "MovieLens-100k from a folder, a zip file, the cache or a download, else a generated world"
     if found := named_folder(path): return read_movielens(found)
     real, world = data_cache()/'ml-100k', data_cache()/'ml-100k-generated'
     try:
         if real.is_dir(): return read_movielens(real)
         if retry or not world.is_dir(): return read_movielens(download_ml100k(real.parent))
-    except DataError as e: print(f'{e} A generated world stands in; `make data` tries again.')
+    except DataError as e: print(f'{e} Until then, a generated world stands in.')
     if not world.is_dir():
         from collab_course.world import write_world
         with new_folder(world) as tmp: write_world(tmp)

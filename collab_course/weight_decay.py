@@ -65,7 +65,7 @@ def fit_many(
     **kwargs # passed on to `SideBySide`
 ): # the model; train and valid MSE, epochs x 2 x k
     "Train k models that differ in their weight decay, side by side"
-    wd = torch.as_tensor(wd, device=dls.device); wd = wd[:,None] if wd.dim() == 1 else wd
+    wd = torch.as_tensor(wd, dtype=torch.float32, device=dls.device); wd = wd[:,None] if wd.dim() == 1 else wd
     model, hist = SideBySide(*table_sizes(dls), len(wd), **kwargs).to(dls.device), []
     opt, cycle = one_cycle(model, lr, epochs*len(dls.train))
     for _ in range(epochs):
@@ -84,5 +84,5 @@ def shrunk_means(
     lam:float=5. # how many average ratings each group gets on top; 0 is the plain mean
 ) -> pd.Series:
     "Mean rating of each group, pulled toward the overall mean"
-    mean, groups = df[rating].mean(), df.groupby(by)[rating]
+    mean, groups = df[rating].mean(), df.groupby(by, observed=True)[rating]
     return mean + (groups.sum() - mean*groups.count())/(groups.count() + lam)

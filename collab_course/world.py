@@ -76,7 +76,7 @@ def make_titles(rng, years): # returns one title a year, no two alike
 # %% ../nbs/00b_world.ipynb #6b59a96d
 def make_years(age): # `age`: any numbers, the larger the older
     "Release years: three films in four are from the last six years, the others go back to 1922"
-    part = age.argsort().argsort()/len(age)
+    part = age.argsort(kind='stable').argsort(kind='stable')/len(age)
     return 1998 - (6*part + 70*np.clip(4*part - 3, 0, 1)**1.5).astype(int)
 
 # %% ../nbs/00b_world.ipynb #6efcbe92
@@ -86,7 +86,8 @@ def make_genres(rng, factors): # returns flags (films x 19, 0 or 1)
     suits = 6*factors @ rng.standard_normal((len(TASTES), len(GENRES))) + 1.5*rng.standard_normal((len(factors), len(GENRES)))
     suits -= 2*np.log(1 + rng.permutation(len(GENRES)))  # some genres are common, some are rare
     suits[:, 0] = -np.inf                                # `unknown` suits none
-    return ((-suits).argsort(1).argsort(1) < n[:, None]).astype(int)
+    place = (-suits).argsort(axis=1, kind='stable').argsort(axis=1, kind='stable')  # 0 for the genre that suits best
+    return (place < n[:, None]).astype(int)
 
 # %% ../nbs/00b_world.ipynb #abd177e9
 def make_movies(rng): # returns the movies, their factors (1682 x 6, stars), biases (1682, stars) and fame (1682, a logarithm)

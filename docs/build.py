@@ -10,15 +10,17 @@ from nbformat.v4 import new_markdown_cell
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 from nbdev.showdoc import show_doc
+from places import Places
 from sphinx.cmd.build import main as sphinx
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 CFG = get_config(path=ROOT)
+PLACES = Places(ROOT)
 MODULES = 'movielens world crosstab dot_product embedding dot_product_bias weight_decay interpretation bootstrapping feedback collab_nn exercises.engine'.split()
 OURS = re.compile(re.escape(CFG.doc_host + CFG.doc_baseurl) + r'/(?:exercises/)?(\w+)\.html#([\w.]+)')
 MAKERS = 'exercises/'
-NO_CELL = '\n\nOn this page you can only read. To have your answers checked, open the chapter in Colab, or [run the course](index.ipynb#how-to-start).'
+NO_CELL = '\n\nOn this page you can only read. To have your answers checked, [run the course](index.ipynb#how-to-start){hosts}.'
 
 
 # --- a notebook
@@ -44,13 +46,27 @@ def code_cell(cell, up):
     if re.fullmatch(r'(#.*\n*)*', cell['source']) and not cell['outputs']: return None # the learner's cell, empty but for a hint
     return cell
 
+def source(path, words):
+    "Where the file at `path` in the repository is: a link from `words`, or its place in the checkout"
+    return f'[{words}]({PLACES.source(path)})' if PLACES.published else f'{words}: `{path}`'
+
+def where(path, runs):
+    "Where the notebook `path` is, and, if it `runs`, how to run it"
+    path = f'nbs/{path}'
+    if not runs: return source(path, 'Notebook')
+    if PLACES.published: return f'Open in {PLACES.hosts(path)} · {source(path, "Notebook")}'
+    return f"To run this page: `make study` in the course's folder, then open `{path}`"
+
+def no_cell(path):
+    "What to tell a reader who wants to answer the questions of the chapter `path`"
+    hosts = f", or open this chapter in {PLACES.hosts(f'nbs/{path}')}" if PLACES.published else ''
+    return NO_CELL.format(hosts=hosts)
+
 def head(cell, path, runs):
     "The first cell of a page: its number and title, what it is about, and where the notebook is, which `runs` or has only text"
     meta = yaml.safe_load(''.join(cell['source']).strip().strip('-'))
     number = '' if path.startswith(MAKERS) else re.match(r'(\d+b?_)?', path)[0].replace('_', ' ')
-    file = f'{CFG.user}/{CFG.repo}/blob/{CFG.branch}/nbs/{path}'
-    colab = f'[Open in Colab](https://colab.research.google.com/github/{file}) · ' if runs else ''
-    return f'# {number}{meta["title"]}\n\n{{.lead}}\n{meta.get("description", "")}\n\n{{.where}}\n{colab}[Notebook](https://github.com/{file})'
+    return f'# {number}{meta["title"]}\n\n{{.lead}}\n{meta.get("description", "")}\n\n{{.where}}\n{where(path, runs)}'
 
 def section_links(text):
     "Where a link to a chapter is followed by the name of a section, link that, too"
@@ -65,7 +81,7 @@ def page(nb, path):
     for c in cells:
         if c and c['cell_type'] == 'markdown':
             c['source'] = section_links(OURS.sub(rf'{up}api/\1.md#\2', ''.join(c['source'])))
-            if c['source'].startswith('## Questions'): c['source'] += NO_CELL
+            if c['source'].startswith('## Questions'): c['source'] += no_cell(path)
     runs = not path.startswith(MAKERS) and any(c and c['cell_type'] == 'code' for c in cells)
     return nb | {'cells': [new_markdown_cell(head(first, path, runs)), *filter(None, cells)]}
 
@@ -75,10 +91,10 @@ def page(nb, path):
 def api(name, notebooks):
     "A page for the module `name`: each public function and class as `show_doc` shows it"
     module = importlib.import_module(f'{CFG.lib_name}.{name}')
-    story, source = notebooks[name], f'{CFG.git_url}/blob/{CFG.branch}/{module.__name__.replace(".", "/")}.py'
+    story, code = notebooks[name], source(f'{module.__name__.replace(".", "/")}.py', 'Source')
     docs = [show_doc(o, title_level=2)._repr_markdown_().replace('---\n\n', '', 1) for n in module.__all__ if callable(o := getattr(module, n))]
     docs = [re.sub(r'\[source\].*\n+', '', d) for d in docs]
-    return f'# {module.__name__}\n\n{{.where}}\n[The chapter that builds it](../{story}) · [Source]({source})\n\n' + '\n\n'.join(docs) + '\n'
+    return f'# {module.__name__}\n\n{{.where}}\n[The chapter that builds it](../{story}) · {code}\n\n' + '\n\n'.join(docs) + '\n'
 
 
 # --- all together

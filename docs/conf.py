@@ -18,7 +18,7 @@ html_favicon = 'icon.svg'
 html_copy_source = html_show_sphinx = html_show_search_summary = html_use_index = False
 myst_html_meta = {'description': CFG.description}
 html_theme_options = {
-    'source_repository': CFG.git_url, 'source_branch': CFG.branch, 'source_directory': 'nbs/', 'top_of_page_buttons': [],
+    'top_of_page_buttons': [],
     'light_css_variables': {'color-brand-primary': '#31688e', 'color-brand-content': '#2a6078', 'color-brand-visited': '#5b3a78'},
     'dark_css_variables': {'color-brand-primary': '#6ec9c0', 'color-brand-content': '#7cc7e8', 'color-brand-visited': '#c3a6e0'},
 }

@@ -4,9 +4,10 @@ Needs only the standard library, and no syntax newer than Python 3.6, so that an
 """
 import sys
 
-if sys.version_info < (3, 10):
-    sys.exit('The course needs Python 3.10 or newer, and this is Python %d.%d. '
-             'Name a newer one, for example: make study PYTHON=python3.12' % sys.version_info[:2])
+OLDEST, NEWEST = (3, 10), (3, 14)
+if not OLDEST <= sys.version_info[:2] <= NEWEST:
+    sys.exit('The course needs Python 3.%d to 3.%d, and this is Python %d.%d. '
+             'Name another one, for example: make study PYTHON=python3.12' % (OLDEST[1:] + NEWEST[1:] + sys.version_info[:2]))
 
 import hashlib, os, platform, re, shutil, subprocess
 from pathlib import Path
@@ -15,18 +16,20 @@ ROOT = Path(__file__).resolve().parent.parent
 NO_NETWORK = re.compile(r'NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError|ConnectionResetError|Retrying \(Retry')
 
 
-def constraints(root):
-    "The file of exact versions if it was made for the Python at hand, else nothing: the ranges of settings.ini hold"
+def pins(root):
+    "What fixes versions for pip: all of constraints.txt if it was made for the Python at hand, else its PyTorch alone"
     file = root/'constraints.txt'
     if not file.exists(): return []
-    made_for = re.match(r'# Python (\d+\.\d+)', file.read_text())
-    return ['-c', str(file)] if made_for and made_for[1] == '%d.%d' % sys.version_info[:2] else []
+    text = file.read_text()
+    made_for = re.match(r'# Python (\d+\.\d+)', text)
+    if made_for and made_for[1] == '%d.%d' % sys.version_info[:2]: return ['-c', str(file)]
+    return re.findall(r'^torch(?:vision)?==.+', text, re.MULTILINE)
 
 
 def wanted(root):
     "What the environment is made from: first the Python and the place, which can't be changed later, then the versions"
-    parts = [root/o for o in ('settings.ini', 'setup.py', 'pyproject.toml')] + [Path(o) for o in constraints(root)[1:]]
-    digest = hashlib.sha256(b'\0'.join(o.read_bytes() for o in parts)).hexdigest()
+    parts = [root/o for o in ('settings.ini', 'setup.py', 'pyproject.toml', 'constraints.txt')]
+    digest = hashlib.sha256(b'\0'.join(o.read_bytes() for o in parts if o.exists())).hexdigest()
     return [f'{platform.python_version()} {sys.base_prefix} {root}', digest]
 
 
@@ -65,7 +68,7 @@ def main(root=ROOT):
         shutil.rmtree(env, ignore_errors=True)
         venv.create(env, with_pip=True, symlinks=os.name != 'nt')
     python = env/('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
-    status, said = pip(python, [*constraints(root), '-e', f'{root}[dev]'])
+    status, said = pip(python, [*pins(root), '-e', f'{root}[dev]'])
     if status:
         if fresh: shutil.rmtree(env)
         else: stamp.write_text('\n'.join(have))  # pip replaces nothing before it has everything

@@ -1,35 +1,11 @@
-"""A browser for the tests that look at what a learner sees. Where none can be had they are skipped.
-
-As a script (`make browser`): says what is missing and exits with 1, or says nothing.
-"""
-import os, shutil, sys
-from contextlib import contextmanager
-from itertools import product
+"A browser for the tests that look at what a learner sees. Where none can be had they are skipped."
+import sys
+from pathlib import Path
 
 import pytest
 
-SOMEWHERE = [{'executable_path': path} for path in map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome')) if path]
-BROWSERS = [*SOMEWHERE, {}, {'channel': 'chrome'}]  # the system's, Playwright's own, a Chrome installed elsewhere
-SANDBOX = [False] if hasattr(os, 'geteuid') and os.geteuid() == 0 else [True, False]  # root can't have one, nor can some containers
-
-
-class NoBrowser(Exception):
-    "Says what is missing, and how to get it"
-
-
-@contextmanager
-def launched():
-    "The first browser that starts, as Playwright's `Browser`"
-    try: from playwright.sync_api import Error, sync_playwright
-    except ImportError: raise NoBrowser('Playwright is missing. To install it: make env, or pip install -e .[dev]') from None
-    with sync_playwright() as p:
-        for sandbox, browser in product(SANDBOX, BROWSERS):
-            try: found = p.chromium.launch(chromium_sandbox=sandbox, **browser)
-            except Error: continue
-            try: yield found
-            finally: found.close()
-            return
-        raise NoBrowser('no Chromium or Chrome that starts. To get one: .venv/bin/playwright install chromium')
+sys.path.append(str(Path(__file__).resolve().parents[1]/'scripts'))
+from browser import NoBrowser, launched
 
 
 @pytest.fixture(scope='session')
@@ -38,9 +14,3 @@ def browser():
     try:
         with launched() as found: yield found
     except NoBrowser as e: pytest.skip(str(e))
-
-
-if __name__ == '__main__':
-    try:
-        with launched(): pass
-    except NoBrowser as e: sys.exit(f'The tests in a browser will be skipped: {e}')

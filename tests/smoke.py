@@ -7,12 +7,13 @@ import collab_course
 names = [o.name for o in pkgutil.walk_packages(collab_course.__path__, 'collab_course.') if not o.name.endswith('_modidx')]
 for name in names: importlib.import_module(name)
 
-import fastai, fastcore, pandas as pd, torch
+import fastai, fastcore, numpy as np, pandas as pd, torch
 from collab_course.dot_product_bias import DotProductBias, collab_dls, fit, losses, table_sizes
 
 ratings = pd.DataFrame([(f'person {u}', f'film {i}', 1 + (u*i)%5) for u in range(20) for i in range(20)], columns=['user', 'title', 'rating'])
 dls = collab_dls(ratings, seed=0)
 learn = fit(dls, DotProductBias(*table_sizes(dls), 5))
 assert losses(learn)['train'].is_monotonic_decreasing
-print(f'collab_course {collab_course.__version__} with fastai {fastai.__version__}, fastcore {fastcore.__version__}, torch {torch.__version__}: '
+print(f'collab_course {collab_course.__version__} with fastai {fastai.__version__}, fastcore {fastcore.__version__}, torch {torch.__version__}, '
+      f'pandas {pd.__version__}, numpy {np.__version__}: '
       f'{len(names)} modules import, and a model trains')

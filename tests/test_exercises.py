@@ -77,7 +77,7 @@ def session(code, **env):
     return subprocess.Popen([sys.executable, '-c', SETUP+code], env=os.environ | {'PYTHONPATH': str(ROOT)} | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 def finish(p):
-    out, err = p.communicate(timeout=120)
+    out, err = p.communicate(timeout=900)
     assert p.returncode == 0, err
     return out
 

@@ -123,8 +123,7 @@ def test_split_is_fastais(ratings, seed):
     for pct in (.2, .33):
         a = collab_dls(ratings, seed=seed, valid_pct=pct, device='cpu')
         b = CollabDataLoaders.from_df(ratings, seed=seed, valid_pct=pct, device='cpu')
-        for p,q in ((a.train_ds, b.train_ds), (a.valid_ds, b.valid_ds)):
-            assert list(p.items.index) == list(q.items.index) and (p.cats.values == q.cats.values).all()
+        for p,q in ((a.train_ds, b.train_ds), (a.valid_ds, b.valid_ds)): assert list(p.items.index) == list(q.items.index)
 
 def test_global_random_state_is_left_alone(ratings):
     def state(): return str(torch.get_rng_state().tolist()), str(np.random.get_state()), random.getstate()
@@ -164,7 +163,9 @@ def test_new_starts_the_same_order_again(ratings):
     (lambda d: d.assign(rating=d.rating.where(d.rating>1)), 'NaN'),
     (lambda d: d.assign(rating=d.rating.astype('Int64').where(d.rating>1)), 'NaN'),
     (lambda d: d.assign(rating=np.inf),                     'infinite'),
-    (lambda d: d.assign(rating=d.rating.astype(str)),       'numbers'),
+    (lambda d: d.assign(rating=d.rating.astype(str)),       'numbers, not text'),
+    (lambda d: d.assign(rating=d.rating.astype(str).astype(object)), 'numbers, not text'),
+    (lambda d: d.assign(rating=pd.Timestamp(0)),            'numbers, not datetime64'),
     (lambda d: d.assign(user=d.user.where(d.user>110)),     "'user'"),
     (lambda d: d.assign(title=d.title.where(d.user>110)),   "'title'"),
 ])
@@ -193,6 +194,21 @@ def test_kind_of_column_makes_no_difference(ratings, dls, kind, stars):
     other = collab_dls(ratings.astype(dict(user='Int64' if kind == 'string' else kind, title=kind, rating=stars)), seed=42, bs=BS, device='cpu')
     assert {k:list(v) for k,v in dls.classes.items()} == {k:list(v) for k,v in other.classes.items()}
     assert same(batches(dls.valid), batches(other.valid)) and same(batches(dls.train), batches(other.train))
+
+@pytest.mark.parametrize('kind', ['int64', 'Int64', 'str', 'string', 'category', 'category of int64', object])
+def test_the_vocabulary_is_what_occurs_in_training(ratings, kind):
+    train, valid = (list(rows) for rows in RandomSplitter(seed=42)(ratings))
+    films = ratings['title'].str[-2:].astype(int) + 1000
+    films.iloc[valid[3]] = 7 # rated once, and that in the validation set
+    if 'int' not in str(kind).lower(): films = 'film ' + films.astype(str)
+    in_training = sorted(set(films.iloc[train]))
+    if str(kind).startswith('category'):
+        films = films.astype(pd.CategoricalDtype([in_training[0]*2, *films.unique()])) # in no order, one that never occurs
+    else: films = films.astype(kind)
+    dls = collab_dls(ratings.assign(title=films), seed=42, bs=BS, device='cpu')
+    assert list(dls.classes['title']) == ['#na#', *in_training] and len(in_training) == 30
+    assert torch.cat([x for x,_ in dls.valid])[3,1] == 0
+    assert (torch.cat([x for x,_ in dls.train])[:,1] > 0).all()
 
 @pytest.mark.parametrize('kind', ['str', 'category', object])
 def test_who_is_only_in_validation_is_na_and_can_be_seen(ratings, kind):

@@ -1,5 +1,5 @@
 "What happens around the notebooks: making .venv, importing the package, the commands of the Makefile"
-import importlib.util, os, shutil, subprocess, sys
+import importlib.util, os, re, shutil, subprocess, sys
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ def setup_env(monkeypatch):
     return module
 
 
-def python(*args, **kwargs): return subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=120, **kwargs)
+def python(*args, **kwargs): return subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=900, **kwargs)
 
 
 def test_nothing_is_installed_twice(setup_env, project):
@@ -50,8 +50,7 @@ def test_nothing_is_installed_twice(setup_env, project):
 
 
 @pytest.mark.parametrize('file', ['settings.ini', 'constraints.txt'])
-def test_changed_versions_are_installed_into_the_same_environment(setup_env, project, monkeypatch, file):
-    monkeypatch.setattr(setup_env, 'constraints', lambda root: ['-c', str(root/'constraints.txt')])
+def test_changed_versions_are_installed_into_the_same_environment(setup_env, project, file):
     setup_env.main(project)
     with (project/file).open('a') as f: f.write('\n# changed\n')
     for _ in range(2): setup_env.main(project)
@@ -70,14 +69,17 @@ def test_another_python_or_place_starts_anew(setup_env, project, monkeypatch, tm
     assert setup_env.made[2] == moved/'.venv'
 
 
-def test_constraints_hold_only_for_their_python(setup_env, project):
+def test_exact_versions_hold_only_for_their_python_but_that_of_pytorch_for_all(setup_env, project):
     file = project/'constraints.txt'
-    file.write_text('# Python %d.%d\n' % sys.version_info[:2])
-    assert setup_env.constraints(project) == ['-c', str(file)]
-    file.write_text('# Python 3.1\n')
-    assert setup_env.constraints(project) == []
+    versions = '\nnumpy==9.0\ntorch==9.1\ntorch-geometric==9.2\ntorchvision==9.3\n'
+    file.write_text('# Python %d.%d' % sys.version_info[:2] + versions)
+    assert setup_env.pins(project) == ['-c', str(file)]
+    file.write_text('# Python 3.1' + versions)
+    assert setup_env.pins(project) == ['torch==9.1', 'torchvision==9.3']
+    setup_env.main(project)
+    assert setup_env.calls[-1] == ['torch==9.1', 'torchvision==9.3', '-e', f'{project}[dev]']
     file.unlink()
-    assert setup_env.constraints(project) == []
+    assert setup_env.pins(project) == []
 
 
 def test_an_interrupted_try_leaves_nothing_in_the_way(setup_env, project):
@@ -124,9 +126,31 @@ def test_no_venv_module_is_one_sentence(project):
     assert not (project/'.venv').exists()
 
 
-def test_too_old_a_python_is_one_sentence(project):
-    r = python('-c', f'import runpy, sys; sys.version_info = (3, 9, 18, "final", 0); runpy.run_path({str(SCRIPT)!r}, run_name="__main__")')
-    assert r.returncode == 1 and 'Python 3.10 or newer' in r.stderr and len(r.stderr.splitlines()) == 1
+def under(version):
+    "What setup_env.py says when run by a Python of this version"
+    return python('-c', f'import runpy, sys; sys.version_info = ({version[0]}, {version[1]}, 0, "final", 0); runpy.run_path({str(SCRIPT)!r}, run_name="__main__")')
+
+
+@pytest.mark.parametrize('version', [(3, 6), (3, 9), (3, 15), (4, 0)])
+def test_too_old_or_too_new_a_python_is_one_sentence(version):
+    r = under(version)
+    assert r.returncode == 1 and 'needs Python 3.10 to 3.14, and this is Python %d.%d.' % version in r.stderr and len(r.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('minor', range(10, 15))
+def test_every_python_in_the_range_is_taken(minor):
+    script = f'import runpy, sys; sys.version_info = (3, {minor}, 0, "final", 0); runpy.run_path({str(SCRIPT)!r}, run_name="setup_env")'
+    assert python('-c', script).returncode == 0
+
+
+def test_the_range_of_pythons_is_everywhere_the_same():
+    "In setup_env.py, in what pip reads, and on the pages that say what is needed"
+    oldest, newest = re.search(r'OLDEST, NEWEST = \(3, (\d+)\), \(3, (\d+)\)', SCRIPT.read_text()).groups()
+    assert f'min_python = 3.{oldest}\n' in (ROOT/'settings.ini').read_text()
+    for page in ('README.md', 'nbs/index.ipynb'): assert f'Python 3.{oldest} to 3.{newest}' in (ROOT/page).read_text(), page
+
+
+needs_make = pytest.mark.skipif(os.name == 'nt' or not shutil.which('make'), reason='make study needs make and a shell')
 
 
 def study(*args, **env):
@@ -136,12 +160,14 @@ def study(*args, **env):
     return out[out.index('jupyter lab'):]
 
 
+@needs_make
 def test_study_listens_here_only_on_the_port_asked_for():
     assert '--ip=127.0.0.1 --port=8888 ' in study()
     assert '--port=9000 ' in study('PORT=9000') and '--port=9001 ' in study(PORT='9001')
     assert ('--allow-root' in study()) == (os.getuid() == 0)
 
 
+@needs_make
 def test_study_opens_a_browser_only_where_one_can_be_seen():
     assert '--no-browser' not in study(DISPLAY=':0')
     if sys.platform == 'linux': assert '--no-browser' in study()

@@ -282,7 +282,7 @@ def _takes_metadata(make, rng):
     for sizes,n_cont in (((3,), 1), ((4,6), 2), (tuple(int(s) for s in rng.integers(3, 8, 3)), 3)):
         model = make(list(sizes), n_cont)
         if not isinstance(model, nn.Module): raise Wrong(f'Called with `{list(sizes)}` and `{n_cont}` it should make an `nn.Module`. This is\n\n```\n{short(model)}\n```', 'not-a-module', 0)
-        _check_parts(model.eval(), sizes, n_cont, rng)
+        _check_parts(model.cpu().eval(), sizes, n_cont, rng)
 
 # %% ../../nbs/exercises/08_collab_nn.ipynb #e268fe0f
 q31 = define('q31', title='Categories and numbers', chapter='08_collab_nn', call='q31.check(Model)', check=_takes_metadata, limit=30.,

@@ -126,7 +126,7 @@ def _busy(r, n, m): return _ranked(r['user'])[:n]
 def _rated(r, n, m): return _ranked(r['title'])[:m]
 def _busy_of_rated(r, n, m): return _ranked(r['user'][r['title'].isin(_rated(r, n, m))])[:n]
 def _rated_by_busy(r, n, m): return _ranked(r['title'][r['user'].isin(_busy(r, n, m))])[:m]
-def _liked(r, n, m): return list(r.groupby('title')['rating'].mean().sort_values(ascending=False).index[:m])
+def _liked(r, n, m): return list(r.groupby('title')['rating'].mean().sort_values(ascending=False, kind='stable').index[:m])
 
 # %% ../../nbs/exercises/01_crosstab.ipynb #c50e8fb3
 _often = np.array([[1,2,0,0,1], [2,0,0,0,0], [1,0,0,1,2], [0,0,0,2,1], [0,0,2,0,0]])
@@ -144,7 +144,7 @@ def _random_ratings(rng):
 def _corners(rng):
     "Frames and the sizes of corners, small ones first"
     def frame(*rows): return pd.DataFrame(rows, columns=['user','title','rating'])
-    return [(frame((8,'Evita',2), (8,'Babe',4), (3,'Babe',1)), 1, 1),
+    return [(frame((8,'Evita',2), (8,'Babe',4), (8,'Babe',5), (3,'Babe',1)), 1, 1),
         (frame((5,'Alien',3), (2,'Casino',1), (9,'Casino',5), (9,'Casino',2), (9,'Alien',1), (9,'Evita',4), (5,'Casino',4)), 1, 1),
         (frame((6,'Fargo',4), (4,'Dumbo',3), (6,'Alien',5), (6,'Casino',1), (4,'Dumbo',5), (2,'Dumbo',4), (6,'Fargo',3), (4,'Fargo',2)), 2, 2),
             *[_random_ratings(rng) for _ in range(4)]]
@@ -208,9 +208,9 @@ or `"first"` hides that there is such a pair. If the rows are thrown away before
 a busy person who has rated none of the chosen titles has no row any more: `reindex` brings it back, empty, which is the truth.''',
     code='''import pandas as pd
 def corner(ratings, n_users, n_movies):
-    users = ratings['user'].value_counts().index[:n_users]
-    titles = ratings['title'].value_counts().index[:n_movies]
+    def most(name, n): # ties in the order of the names
+        return ratings.groupby(name).size().sort_values(ascending=False, kind='stable').index[:n]
     means = ratings.groupby(['user','title'])['rating'].mean()
-    return means.unstack().reindex(index=users, columns=titles)
+    return means.unstack().reindex(index=most('user', n_users), columns=most('title', n_movies))
 
 q5.check(corner)''')

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np, torch
 from torch import nn, tensor
 from torch.nn import functional as F
-from .engine import Mistake, Option, Wrong, beside, blame, by_property, call, define, same, short
+from .engine import Mistake, Option, Wrong, _numbers, beside, blame, by_property, call, define, same, short
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #05548a70
 @contextlib.contextmanager
@@ -110,7 +110,7 @@ _column_slips = (
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #23a5e451
 def _check_column(values, rng):
     "The checker of q14"
-    try: got = np.array(sorted(values) if isinstance(values, (set, frozenset)) else values, dtype=float)
+    try: got = _numbers(sorted(values) if isinstance(values, (set, frozenset)) else values)
     except (TypeError, ValueError, OverflowError): raise Wrong(f'Predict the **numbers**, as a list. This is `{short(values)}`.', 'not-values', 2) from None
     if got.tolist() == 64 or len(got.reshape(-1)) == 64: raise Wrong('64 is the size of the batches in the book. This `x` is smaller; what the brackets do '
         'is the same for any size.', 'batch-of-64', 2)
@@ -161,6 +161,7 @@ def _build(cls, *sizes):
     if not isinstance(model, nn.Module): raise Wrong('The class is not derived from **`Module`**, so nothing in it can be found and trained.',
         'not-a-module', 1)
     if not hasattr(model, '_parameters'): raise Wrong(_no_super, 'no-super-init', 1)
+    model = model.cpu()
     if not list(model.parameters()): raise Wrong('The model has **no parameters**. A plain tensor is not one, not even with a gradient, nor is one in a '
         'list.', 'not-registered', 1)
     return model
@@ -221,7 +222,7 @@ def _check_predictions(cls, n_users, n_movies, k, x, rng):
         known = next((m for m in _dot_slips if same(got, m.f(U, V, x))), None)
         if known: raise Wrong(known.says + shown, known.name, known.hint)
         every = torch.cartesian_prod(torch.arange(n_users), torch.arange(n_movies))
-        if same(_flat(_forward(model, every), len(every)).argsort(), _dots(U, V, every).argsort()):
+        if same(*(p.argsort(stable=True) for p in (_flat(_forward(model, every), len(every)), _dots(U, V, every)))):
             raise Wrong(f'Your predictions grow with the dot product, but they are not it. **Something is done on top**: a range, or a mean for a sum. '
             f'Here the plain dot product is asked for.{shown}', 'range-added', 2)
         raise Wrong(f'These are not the dot products of the rows.{shown}', None, 0)
@@ -241,7 +242,7 @@ def _check_learning(cls, rng):
     y = torch.tensor(6*np.linalg.qr(rng.normal(size=(6,2)))[0] @ np.linalg.qr(rng.normal(size=(7,2)))[0].T, dtype=torch.float32).reshape(-1)
     opt = torch.optim.Adam(model.parameters(), lr=.05)
     for _ in range(300):
-        loss = F.mse_loss(_flat(model(x), len(x)), y)
+        loss = ((_flat(model(x), len(x)) - y)**2).mean()
         opt.zero_grad(); loss.backward(); opt.step()
     left = loss.item() / (y**2).mean().item()
     if left < .2: return f'Predictions and gradients agree, and it learned a small table of ratings, all but {left:.1%} of it.'
@@ -475,8 +476,8 @@ scores = users @ films.t() + user_bias + film_bias.t()
 wide_users = torch.cat([users, user_bias, torch.ones(4,1)], dim=1) # biases as two more factors
 wide_films = torch.cat([films, torch.ones(5,1), film_bias], dim=1)
 assert torch.allclose(wide_users @ wide_films.t(), scores, atol=1e-5)
-orders = (user_bias + film_bias.t()).argsort(dim=1)
-assert (orders == orders[0]).all() and (scores.argsort(dim=1) != orders).any()
+orders = (user_bias + film_bias.t()).argsort(dim=1, stable=True)
+assert (orders == orders[0]).all() and (scores.argsort(dim=1, stable=True) != orders).any()
 q18.check('b', 'e')''')
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #798916a8
@@ -560,7 +561,7 @@ def _ratings():
     return get_movielens().ratings
 
 def _star_loss(logits, stars): return F.cross_entropy(logits, stars.reshape(-1).long()-1)
-def _expected(logits): return logits.softmax(dim=1) @ torch.arange(1., 6)
+def _expected(logits): return logits.softmax(dim=1) @ torch.arange(1, 6).to(logits)
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #5ab74adb
 def _valid_mse(make, loss, stars, seed=0, wd=.3, **kw):

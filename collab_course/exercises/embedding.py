@@ -57,7 +57,7 @@ q9.check('c', 'e')''')
 # %% ../../nbs/exercises/03_embedding.ipynb #16d32764
 def _tensor(x):
     "A tensor, array or list of rows as a tensor of 64-bit floats; nothing for anything else"
-    with contextlib.suppress(Exception): return torch.stack([_tensor(r) for r in x]) if isinstance(x, (list, tuple)) else torch.as_tensor(x).detach().double()
+    with contextlib.suppress(Exception): return torch.stack([_tensor(r) for r in x]) if isinstance(x, (list, tuple)) else torch.as_tensor(x).detach().cpu().double()
 
 def _same_rows(got, want): return same(_tensor(got), _tensor(want))
 

@@ -78,7 +78,11 @@ def beside(
     return f'{name.rstrip()}\n{text}' if '\n' in text else name+text
 
 # %% ../../nbs/exercises/00_engine.ipynb #634a73ad
-def _numbers(x): return x.detach().cpu().double().numpy() if isinstance(x, torch.Tensor) else np.asarray(x, dtype=float)
+def _numbers(x):
+    "A tensor of any device, or whatever else numpy takes, as an array of floats"
+    if isinstance(x, torch.Tensor): return x.detach().cpu().double().numpy()
+    if isinstance(x, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in x): x = [_numbers(v) for v in x]
+    return np.asarray(x, dtype=float)
 
 # %% ../../nbs/exercises/00_engine.ipynb #d81c228e
 def _same(got, want, tol):
@@ -106,6 +110,7 @@ def same(
 def _put_back():
     "Random state, standard streams and warnings are afterwards as they were; nothing can be asked meanwhile"
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    on_gpus = torch.cuda.get_rng_state_all() # none without a GPU
     streams, ask = (sys.stdin, sys.stdout, sys.stderr), builtins.input
     try:
         with warnings.catch_warnings():
@@ -116,6 +121,7 @@ def _put_back():
     finally:
         (sys.stdin, sys.stdout, sys.stderr), builtins.input = streams, ask
         random.setstate(states[0]); np.random.set_state(states[1]); torch.set_rng_state(states[2])
+        torch.cuda.set_rng_state_all(on_gpus)
 
 # %% ../../nbs/exercises/00_engine.ipynb #80c08923
 class _TimeUp(BaseException): "Raised inside a thread whose time is up"
@@ -131,7 +137,7 @@ def _end(thread):
 # %% ../../nbs/exercises/00_engine.ipynb #debfe199
 def bounded(
     f, # a function without arguments
-    limit:float # seconds
+    limit:float # seconds of computing; ten times as many of waiting
 ) -> tuple: # what it returned, what it raised (one of the two is None); `TimeoutError` when its time was up
     "Run `f` for at most `limit` seconds, and leave no trace of it"
     box = [None, None]
@@ -141,7 +147,12 @@ def bounded(
     thread = threading.Thread(target=work, daemon=True)
     with _put_back():
         thread.start()
-        try: thread.join(limit)
+        start, computed = time.monotonic(), time.process_time()
+        try:
+            thread.join(limit)
+            while thread.is_alive() and time.monotonic() - start < 10*limit:
+                if time.process_time() - computed >= limit: break
+                thread.join(.05)
         except KeyboardInterrupt: pass
         late = thread.is_alive()
         if late: _end(thread)

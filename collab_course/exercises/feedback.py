@@ -42,7 +42,7 @@ rng = np.random.default_rng(0)
 truth = rng.normal(3.5, .7, (300,500))                        # people x films
 models = {'too low': truth - .5, 'noisy': truth + rng.normal(0, .4, truth.shape)}
 error = {k: ((p - truth)**2).mean() for k,p in models.items()}
-best = {k: np.take_along_axis(truth, (-p).argsort(axis=1)[:,:10], axis=1).mean() for k,p in models.items()}
+best = {k: np.take_along_axis(truth, (-p).argsort(axis=1, kind='stable')[:,:10], axis=1).mean() for k,p in models.items()}
 assert error['too low'] > error['noisy'] + .05                 # the larger error
 assert best['too low'] > best['noisy'] + .1                    # and the better ten films
 q3.check('a', 'c', 'e')""")
@@ -85,7 +85,8 @@ def run(chance, rounds=6):
     ratings, liked = start.copy(), []
     for _ in range(rounds):
         score = np.where(rng.random(truth.shape) < chance, 9, means(ratings))  # 9 is a place given to chance
-        shown = np.where(np.isnan(ratings), score, -9).argsort(axis=1)[:,-5:]  # five new films for everybody
+        unseen = np.where(np.isnan(ratings), score, -9)
+        shown = (-unseen).argsort(axis=1, kind='stable')[:,:5]  # five new films for everybody
         liked.append(np.take_along_axis(truth, shown, axis=1).mean())
         np.put_along_axis(ratings, shown, np.take_along_axis(truth, shown, axis=1), axis=1)
     valid = ~np.isnan(ratings) & (rng.random(truth.shape) < .2)

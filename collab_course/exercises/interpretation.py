@@ -14,6 +14,7 @@ from .engine import Mistake, Wrong, by_property, define, short
 # %% ../../nbs/exercises/06_interpretation.ipynb #9ca809fa
 def _flat(x):
     "What was returned as an array, however it is packed"
+    if isinstance(x, torch.Tensor): x = x.cpu()
     return np.array(list(x) if np.iterable(x) else x)
 
 # %% ../../nbs/exercises/06_interpretation.ipynb #70f054f7
@@ -95,7 +96,7 @@ def _biases(seed):
     from fastai.basics import set_seed
     from collab_course.dot_product_bias import DotProductBias, collab_dls, fit, table_sizes
     from collab_course.interpretation import tables
-    dls = collab_dls(_ratings()[0], item_name='title', seed=seed, bs=512)
+    dls = collab_dls(_ratings()[0], item_name='title', seed=seed, bs=512, device='cpu')
     set_seed(seed)
     return tables(fit(dls, DotProductBias(*table_sizes(dls), 50), lr=1e-2, wd=.4))[1]['bias']
 

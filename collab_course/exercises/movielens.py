@@ -70,7 +70,7 @@ def _pairs(ratings, movies):
 def _text(v): return str(float(v)) if isinstance(v, (int, float, np.number)) else str(v)
 def _rows(df):
     "Column names and rows, both sorted, numbers as floats"
-    order = np.argsort([str(c) for c in df.columns])
+    order = np.argsort([str(c) for c in df.columns], kind='stable')
     return [str(df.columns[i]) for i in order], sorted(tuple(map(_text, row)) for row in df.iloc[:,order].itertuples(index=False))
 def _same_rows(got, want): return isinstance(got, pd.DataFrame) and _rows(got) == _rows(want)
 
@@ -152,7 +152,7 @@ titles = pd.DataFrame({'movie': [1,2,2,4,5], 'title': ['Alien','Nikita','La Femm
 
 def add_titles(ratings, movies): return ratings.merge(movies, on='movie')
 
-times = few['movie'].value_counts()*titles['movie'].value_counts()  # a hole where a number has no partner
+times = few.groupby('movie').size()*titles.groupby('movie').size()  # a hole where a number has no partner
 assert len(add_titles(few, titles)) == times.sum() == 7
 try: few.merge(titles, validate='many_to_one'); assert False
 except pd.errors.MergeError: pass

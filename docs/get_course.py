@@ -1,0 +1,35 @@
+#| hide
+# On Colab, Kaggle and Binder this cell gets the course. On any other machine it does nothing.
+def get_course(address='GIT_URL'):
+    "Clone and install what is missing, and go to the folder of the notebooks"
+    import os, subprocess, sys
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    class NotInstalled(Exception):
+        "Shown in Jupyter as its message alone"
+        def _render_traceback_(self):
+            return [str(self)]
+
+    def run(*command):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            said = [o for o in done.stderr.splitlines() if o.lower().startswith(('fatal', 'error'))]
+            todo = 'Try it again: run this cell.'
+            if 'KAGGLE_KERNEL_RUN_TYPE' in os.environ:
+                todo = "Switch on Internet in the notebook's settings, then run this cell again."
+            raise NotInstalled('\n'.join(["The course can't be installed.", *said[-1:], todo]))
+
+    if {'COLAB_RELEASE_TAG', 'KAGGLE_KERNEL_RUN_TYPE', 'BINDER_LAUNCH_HOST'}.isdisjoint(os.environ):
+        return
+    have_notebooks = Path('course.mplstyle').exists()  # on Binder, or when this cell has run before
+    folder = Path('..' if have_notebooks else 'collab_course').resolve()
+    if not folder.exists():
+        print('Getting the course, which takes a minute or two')
+        run('git', 'clone', '-q', '--depth', '1', address, str(folder))
+    package = find_spec('collab_course')
+    if package is None or package.origin is None:  # a mere folder of that name has no origin
+        run(sys.executable, '-m', 'pip', 'install', '-q', str(folder))
+    os.chdir(folder/'nbs')
+
+get_course()
