@@ -126,21 +126,20 @@ def test_no_venv_module_is_one_sentence(project):
     assert not (project/'.venv').exists()
 
 
-def under(version):
-    "What setup_env.py says when run by a Python of this version"
-    return python('-c', f'import runpy, sys; sys.version_info = ({version[0]}, {version[1]}, 0, "final", 0); runpy.run_path({str(SCRIPT)!r}, run_name="__main__")')
+def under(*version):
+    "Load setup_env.py in a Python that says it is of this version; nothing is installed"
+    script = f'import runpy, sys; sys.version_info = (*{version}, 0, "final", 0); runpy.run_path({str(SCRIPT)!r}, run_name="setup_env")'
+    return python('-c', script)
 
 
 @pytest.mark.parametrize('version', [(3, 6), (3, 9), (3, 15), (4, 0)])
 def test_too_old_or_too_new_a_python_is_one_sentence(version):
-    r = under(version)
+    r = under(*version)
     assert r.returncode == 1 and 'needs Python 3.10 to 3.14, and this is Python %d.%d.' % version in r.stderr and len(r.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize('minor', range(10, 15))
-def test_every_python_in_the_range_is_taken(minor):
-    script = f'import runpy, sys; sys.version_info = (3, {minor}, 0, "final", 0); runpy.run_path({str(SCRIPT)!r}, run_name="setup_env")'
-    assert python('-c', script).returncode == 0
+def test_every_python_in_the_range_is_taken(minor): assert under(3, minor).returncode == 0
 
 
 def test_the_range_of_pythons_is_everywhere_the_same():
