@@ -142,21 +142,32 @@ distinguished_name = name
 prompt = no
 [name]
 CN = {host}
+[ca]
+default_ca = here
+[here]
+database = index
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
 [more]
 subjectAltName = IP:{host}
 basicConstraints = critical, CA:TRUE
 keyUsage = critical, digitalSignature, keyCertSign
 """
 
-def certificate(folder, host='127.0.0.1', days=1):
+def certificate(folder, host='127.0.0.1', until='20991231235959Z'):
     "Files with a certificate for `host` that vouches for itself, and with its key"
     if not shutil.which('openssl'): pytest.skip('no openssl to make a certificate with')
     folder.mkdir()
     (folder/'config').write_text(CONFIG.format(host=host))
     def openssl(*args): subprocess.run(['openssl', *args], cwd=folder, check=True, capture_output=True)
     openssl('req', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'key', '-out', 'request', '-config', 'config')
-    openssl('x509', '-req', '-in', 'request', '-signkey', 'key', '-out', 'cert', '-days', str(days),
-            '-extfile', 'config', '-extensions', 'more')
+    (folder/'index').touch()
+    openssl('ca', '-selfsign', '-batch', '-notext', '-config', 'config', '-extensions', 'more', '-in', 'request',
+            '-keyfile', 'key', '-out', 'cert', '-startdate', '20200101000000Z', '-enddate', until) # `x509 -days` refuses the past
     return folder/'cert', folder/'key'
 
 
@@ -187,7 +198,7 @@ def test_certificates_that_only_the_system_knows_are_enough(over_tls, server, tm
     assert check_files(download_ml100k(tmp_path/'d', server.url, SUMS), SUMS) and server.asked == 1
 
 
-@pytest.mark.parametrize('how,words', [(dict(days=-1), 'certificate has expired'), (dict(host='127.0.0.2'), 'mismatch')])
+@pytest.mark.parametrize('how,words', [(dict(until='20200102000000Z'), 'certificate has expired'), (dict(host='127.0.0.2'), 'mismatch')])
 def test_a_certificate_that_is_wrong_is_refused_in_one_sentence(over_tls, server, tmp_path, monkeypatch, how, words):
     cert = str(over_tls(**how))
     monkeypatch.setenv('SSL_CERT_FILE', cert)
