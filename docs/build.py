@@ -17,7 +17,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 CFG = get_config(path=ROOT)
 PLACES = Places(ROOT)
-MODULES = 'movielens world crosstab dot_product embedding dot_product_bias weight_decay interpretation bootstrapping feedback collab_nn exercises.engine'.split()
+MODULES = 'download movielens world crosstab plots dot_product embedding loader dot_product_bias many_models weight_decay interpretation bootstrapping feedback collab_nn model_files exercises.engine'.split()
 OURS = re.compile(re.escape(CFG.doc_host + CFG.doc_baseurl) + r'/(?:exercises/)?(\w+)\.html#([\w.]+)')
 MAKERS = 'exercises/'
 NO_CELL = '\n\nOn this page you can only read. To have your answers checked, [run the course](index.ipynb#how-to-start){hosts}.'

@@ -8,7 +8,8 @@ names = [o.name for o in pkgutil.walk_packages(collab_course.__path__, 'collab_c
 for name in names: importlib.import_module(name)
 
 import fastai, fastcore, numpy as np, pandas as pd, torch
-from collab_course.dot_product_bias import DotProductBias, collab_dls, fit, losses, table_sizes
+from collab_course.dot_product_bias import DotProductBias, fit, losses
+from collab_course.loader import collab_dls, table_sizes
 
 ratings = pd.DataFrame([(f'person {u}', f'film {i}', 1 + (u*i)%5) for u in range(20) for i in range(20)], columns=['user', 'title', 'rating'])
 dls = collab_dls(ratings, seed=0)

@@ -8,7 +8,8 @@ from fastai.collab import CollabDataLoaders, collab_learner
 from torch import nn
 from torch.nn import functional as F
 from collab_course import exercises, movielens
-from collab_course.collab_nn import CollabNN, load_model, save_model
+from collab_course.collab_nn import CollabNN
+from collab_course.model_files import load_model, save_model
 from collab_course.dot_product import fit_factors
 from collab_course.dot_product_bias import (DotProduct, DotProductBias, DotProductBiasRaw,
                                             collab_dls, fit, losses, mse, pair_idxs, predict,
@@ -16,7 +17,7 @@ from collab_course.dot_product_bias import (DotProduct, DotProductBias, DotProdu
 from collab_course.exercises import dot_product_bias as checkers, research
 from collab_course.exercises.engine import _definitions, judge
 from collab_course.interpretation import tables, top_n
-from collab_course.weight_decay import fit_many, mse_many
+from collab_course.many_models import fit_many, mse_many
 from pretend_gpu import GPU, pretended, refused, run
 
 NBS = Path(__file__).parents[1]/'nbs'

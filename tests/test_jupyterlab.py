@@ -3,7 +3,7 @@ import json, os, re, shutil, signal, socket, subprocess, sys, time
 from pathlib import Path
 
 import pytest
-from collab_course.movielens import named_folder
+from collab_course.download import named_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 START, RUN = 300, 1200  # seconds, on a machine that is busy with other things

@@ -5,7 +5,8 @@ import numpy as np, pandas as pd, pytest, torch
 from fastai.collab import CollabDataLoaders, collab_learner
 from fastai.tabular.all import (Callback, ItemTransform, Learner, Module, MSELossFlat, RandomSplitter, TabDataLoader,
                                 load_learner, nn, set_seed)
-from collab_course.dot_product_bias import RatingsDL, collab_dls, pair_idxs, predict
+from collab_course.loader import RatingsDL, collab_dls
+from collab_course.dot_product_bias import pair_idxs, predict
 
 pytestmark = [pytest.mark.filterwarnings(f'ignore:{o}') for o in    # all of them fastai's own
               ('The given NumPy array is not writable', 'Constructing a Categorical', 'numpy.core is deprecated')]

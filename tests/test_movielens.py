@@ -6,8 +6,9 @@ from pathlib import Path
 from urllib.error import URLError
 
 import certifi, pytest
-from collab_course import movielens as ml
-from collab_course.movielens import DataError, check_files, download_ml100k, get_movielens, new_folder, read_movielens, read_ratings
+from collab_course import download, movielens as ml
+from collab_course.download import DataError, check_files, download_ml100k, new_folder
+from collab_course.movielens import get_movielens, read_movielens, read_ratings
 from collab_course.world import write_world
 
 FILES = {'u.data': b'1\t1\t5\t881250949\n', 'u.genre': b'unknown|0\n'}
@@ -87,10 +88,10 @@ good = zipped(FILES)
 ])
 def test_a_bad_download_is_one_sentence_and_nothing_on_disk(server, cache, tmp_path, monkeypatch, answer, words):
     server.answer(**answer)
-    if 'wait' in answer: monkeypatch.setattr(ml, 'urlopen', lambda url, timeout, **kw: ORIGINAL(url, timeout=min(timeout, .5), **kw))
+    if 'wait' in answer: monkeypatch.setattr(download, 'urlopen', lambda url, timeout, **kw: ORIGINAL(url, timeout=min(timeout, .5), **kw))
     with pytest.raises(DataError, match=words) as e: download_ml100k(tmp_path/'d', files=SUMS)
     assert server.asked == 1 and leftovers(tmp_path/'d') == [] and '\n' not in str(e.value)
-ORIGINAL = ml.urlopen
+ORIGINAL = download.urlopen
 
 
 def test_after_a_cut_off_download_the_next_try_starts_anew(server, cache, tmp_path):
@@ -224,7 +225,7 @@ def says_what_to_do(e, url):
 ])
 def test_a_failed_download_says_why_and_what_to_do(cache, tmp_path, monkeypatch, error, words):
     def fail(*args, **kw): raise error
-    monkeypatch.setattr(ml, 'urlopen', fail)
+    monkeypatch.setattr(download, 'urlopen', fail)
     url = 'https://example.org/ml-100k.zip'
     with pytest.raises(DataError, match=words) as e: download_ml100k(tmp_path/'d', url)
     assert 'from example.org (' in str(e.value) and says_what_to_do(e.value, url)
@@ -267,12 +268,12 @@ def test_named_folders_come_first(world, cache, server, monkeypatch):
 
 def real():
     "The folder with the real ratings, or None"
-    found = ml.named_folder()
+    found = download.named_folder()
     return found if found and not (found/'checksums.txt').exists() else None
 
 @pytest.mark.skipif(not real(), reason='no copy of MovieLens-100k in COLLAB_COURSE_DATA')
 def test_real_data_arrives_and_replaces_the_world(monkeypatch, server, request, capsys):
-    body = zipped({name: (real()/name).read_bytes() for name in ml.ml100k_files}, compression=zipfile.ZIP_DEFLATED)
+    body = zipped({name: (real()/name).read_bytes() for name in download.ml100k_files}, compression=zipfile.ZIP_DEFLATED)
     cache = request.getfixturevalue('cache')
     server.answer(status=503)
     assert get_movielens().truth
@@ -294,15 +295,15 @@ def test_real_data_arrives_and_replaces_the_world(monkeypatch, server, request, 
 @pytest.fixture(scope='session')
 def world_in_a_zip(world):
     "A zip file like MovieLens-100k's with a world's files and some that nobody asked for"
-    files = {name: (world/name).read_bytes() for name in ml.ml100k_files}
+    files = {name: (world/name).read_bytes() for name in download.ml100k_files}
     return zipped(files | {'../../evil': b'x', 'mku.sh': b'x'}, compression=zipfile.ZIP_DEFLATED)
 
 
 @pytest.fixture
 def archive(world, world_in_a_zip, cache, tmp_path, monkeypatch):
     "That zip file on the disk, where its files pass for the originals, and as yet an empty cache"
-    sums = ml.parse_checksums((world/'checksums.txt').read_text())
-    monkeypatch.setattr(ml, 'ml100k_files', {name: sums[name] for name in ml.ml100k_files})
+    sums = download.parse_checksums((world/'checksums.txt').read_text())
+    monkeypatch.setattr(download, 'ml100k_files', {name: sums[name] for name in download.ml100k_files})
     (tmp_path/'got').mkdir()
     (tmp_path/'got'/'ml-100k.zip').write_bytes(world_in_a_zip)
     return tmp_path/'got'/'ml-100k.zip'
@@ -317,7 +318,7 @@ def test_a_zip_is_unpacked_once_and_then_serves_everyone(archive, cache, server,
     if named == 'variable': monkeypatch.setenv('COLLAB_COURSE_DATA', str(archive))
     data = get_movielens(path)
     assert data.path == cache/'ml-100k' and data.truth is None and len(data.ratings) == 100_000
-    assert leftovers(cache) == ['ml-100k'] and set(leftovers(data.path)) == set(ml.ml100k_files)
+    assert leftovers(cache) == ['ml-100k'] and set(leftovers(data.path)) == set(download.ml100k_files)
     before = state(data.path)
     get_movielens(path)
     archive.unlink()
@@ -352,18 +353,18 @@ def test_no_damage_to_a_zip_gets_past_the_one_kind_of_error(how):
     right = zipped(FILES, compression=how)
     seen = set()
     for at in range(len(right)):
-        try: assert ml._zipped_files(io.BytesIO(flipped(right, at)), SUMS) == FILES
+        try: assert download._zipped_files(io.BytesIO(flipped(right, at)), SUMS) == FILES
         except DataError as e: seen.add(str(e))
     assert len(seen) > 5 and not any('\n' in o for o in seen)
 
 
 def test_a_file_of_another_size_is_not_even_unpacked(monkeypatch):
     monkeypatch.setattr(zipfile.ZipFile, 'read', lambda *args: pytest.fail('read gigabytes'))
-    with pytest.raises(DataError, match='u.data in it has 1,000 bytes, not 16: cut off'): ml._zipped_files(io.BytesIO(zipped({'u.data': bytes(1000)})), SUMS)
+    with pytest.raises(DataError, match='u.data in it has 1,000 bytes, not 16: cut off'): download._zipped_files(io.BytesIO(zipped({'u.data': bytes(1000)})), SUMS)
 
 
 def test_a_changed_file_in_a_whole_zip_is_noticed(archive, cache):
-    with zipfile.ZipFile(archive) as z: files = {name: z.read('ml-100k/'+name) for name in ml.ml100k_files}
+    with zipfile.ZipFile(archive) as z: files = {name: z.read('ml-100k/'+name) for name in download.ml100k_files}
     archive.write_bytes(zipped(files | {'u5.test': files['u5.test'].replace(b'1', b'2', 1)}))
     with pytest.raises(DataError, match='ml-100k/u5.test in it has the right size but other content'): get_movielens(archive)
 
@@ -400,17 +401,17 @@ def course(tmp_path, monkeypatch):
 def test_a_relative_name_means_the_same_in_all_folders_of_the_course(course, monkeypatch, here):
     monkeypatch.chdir(course/here)
     found = course/'data'/'ml-100k'
-    assert ml.named_folder() == ml.named_folder('data') == ml.named_folder(Path('data')/'ml-100k') == ml.named_folder('./data/') == found
+    assert download.named_folder() == download.named_folder('data') == download.named_folder(Path('data')/'ml-100k') == download.named_folder('./data/') == found
     monkeypatch.chdir(course.parent)
-    assert found.is_dir() and ml.named_folder('course/data') == found
+    assert found.is_dir() and download.named_folder('course/data') == found
 
 
 def test_the_nearest_of_two_relative_names_is_meant(course, monkeypatch):
     (course/'nbs'/'data'/'ml-100k').mkdir(parents=True)
     monkeypatch.chdir(course/'nbs')
-    assert ml.named_folder() == course/'data'/'ml-100k'  # the nearer one is empty
+    assert download.named_folder() == course/'data'/'ml-100k'  # the nearer one is empty
     (course/'nbs'/'data'/'ml-100k'/'u.data').write_text('')
-    assert ml.named_folder() == course/'nbs'/'data'/'ml-100k'
+    assert download.named_folder() == course/'nbs'/'data'/'ml-100k'
 
 
 def test_a_relative_zip_is_found_from_the_notebooks(archive, cache, monkeypatch):
@@ -421,21 +422,21 @@ def test_a_relative_zip_is_found_from_the_notebooks(archive, cache, monkeypatch)
 
 def test_a_name_that_leads_nowhere_says_where_it_was_looked_for(course, monkeypatch):
     monkeypatch.chdir(course/'nbs')
-    with pytest.raises(DataError, match='nowhere does not exist.*relative') as e: ml.named_folder('nowhere')
+    with pytest.raises(DataError, match='nowhere does not exist.*relative') as e: download.named_folder('nowhere')
     assert f'in {course/"nbs"} and in each folder above it' in str(e.value)
     (course/'nowhere').mkdir()
-    with pytest.raises(DataError, match='nowhere is neither a zip file nor a folder .*relative'): ml.named_folder('nowhere')
-    with pytest.raises(DataError, match='COLLAB_COURSE_DATA') as e: ml.named_folder(course/'nowhere')
+    with pytest.raises(DataError, match='nowhere is neither a zip file nor a folder .*relative'): download.named_folder('nowhere')
+    with pytest.raises(DataError, match='COLLAB_COURSE_DATA') as e: download.named_folder(course/'nowhere')
     assert 'relative' not in str(e.value)
 
 
 def test_names_as_people_type_them(course, monkeypatch):
     for home in ('HOME', 'USERPROFILE'): monkeypatch.setenv(home, str(course))
     found = course/'data'/'ml-100k'
-    for name in ('~/data', f'"{course/"data"}"', f' {found} '): assert ml.named_folder(name) == found
+    for name in ('~/data', f'"{course/"data"}"', f' {found} '): assert download.named_folder(name) == found
     for name in ('', '  '):
         monkeypatch.setenv('COLLAB_COURSE_DATA', name)
-        assert ml.named_folder() is None
+        assert download.named_folder() is None
 
 
 # --- the files
@@ -514,7 +515,7 @@ def test_two_at_once_make_one_whole_world(tmp_path):
 
 
 def test_a_world_has_the_files_and_formats_of_the_original(world):
-    assert set(ml.ml100k_files) <= {f.name for f in world.iterdir()}
+    assert set(download.ml100k_files) <= {f.name for f in world.iterdir()}
     assert {len(l.split('|')) for l in (world/'u.item').read_text(encoding='latin-1').splitlines()} == {24}
     assert {len(l.split('\t')) for l in (world/'u.data').read_text().splitlines()} == {4}
     assert any(ord(c) > 127 for c in (world/'u.item').read_text(encoding='latin-1'))

@@ -566,7 +566,8 @@ def _expected(logits): return logits.softmax(dim=1) @ torch.arange(1, 6).to(logi
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #5ab74adb
 def _valid_mse(make, loss, stars, seed=0, wd=.3, **kw):
     "Train `make(n_users, n_items)` quickly; the valid MSE of `stars` of what it returns"
-    from collab_course.dot_product_bias import Learner, collab_dls, table_sizes
+    from collab_course.dot_product_bias import Learner
+    from collab_course.loader import collab_dls, table_sizes
     dls = collab_dls(_ratings(), item_name='title', seed=seed, bs=1024, device='cpu')
     torch.manual_seed(seed)
     learn = Learner(dls, make(*table_sizes(dls)), loss_func=loss)
@@ -578,7 +579,8 @@ def _valid_mse(make, loss, stars, seed=0, wd=.3, **kw):
 @functools.cache
 def _to_beat(seed=0):
     "Valid MSE of the film's mean, of film and person, and of the chapter's model"
-    from collab_course.dot_product_bias import DotProductBias, _split, mse, naive_mse
+    from collab_course.dot_product_bias import DotProductBias, mse, naive_mse
+    from collab_course.loader import _split
     ratings = _ratings()
     naive = naive_mse(*(ratings.iloc[i] for i in _split(len(ratings), .2, seed)))
     return naive['film mean'], naive['film + person'], _valid_mse(lambda u, i: DotProductBias(u, i, 50), mse, lambda preds: preds, seed)

@@ -94,7 +94,8 @@ def _ratings():
 def _biases(seed):
     "The films' biases in a model trained as in the chapter"
     from fastai.basics import set_seed
-    from collab_course.dot_product_bias import DotProductBias, collab_dls, fit, table_sizes
+    from collab_course.dot_product_bias import DotProductBias, fit
+    from collab_course.loader import collab_dls, table_sizes
     from collab_course.interpretation import tables
     dls = collab_dls(_ratings()[0], item_name='title', seed=seed, bs=512, device='cpu')
     set_seed(seed)
@@ -157,7 +158,8 @@ does. And *the bias finds the outliers* is wrong: every film has one. The two or
 for some.""",
     code="""from fastai.basics import set_seed
 from collab_course.movielens import get_movielens
-from collab_course.dot_product_bias import DotProductBias, collab_dls, fit, table_sizes
+from collab_course.dot_product_bias import DotProductBias, fit
+from collab_course.loader import collab_dls, table_sizes
 from collab_course.interpretation import tables
 ratings = get_movielens().ratings
 dls = collab_dls(ratings, item_name='title', seed=0, bs=512)

@@ -123,8 +123,9 @@ def _fold(k):
 @functools.cache
 def _course(k):
     "RMSE of chapter 05's model on fold `k`"
-    from collab_course.dot_product_bias import collab_dls, pair_idxs
-    from collab_course.weight_decay import fit_many
+    from collab_course.loader import collab_dls
+    from collab_course.dot_product_bias import pair_idxs
+    from collab_course.many_models import fit_many
     f = _fold(k)
     torch.manual_seed(0)
     dls = collab_dls(f.train, 'user', 'movie', 'rating', valid_pct=.01, seed=0, bs=512, device='cpu')
@@ -225,7 +226,8 @@ Three ways to fool oneself. **Comparing across data sets**: the same SVD reaches
 
 And the other columns? Each person's leaning to genres, on top of the offsets, is worth about 0.01. On top of factors and neighbours nothing is left of it: who rated what says it already. Such columns are for those of whom there are no ratings.''',
     code='''import numpy as np, torch
-from collab_course.dot_product_bias import DotProductBias, collab_dls, fit, table_sizes
+from collab_course.dot_product_bias import DotProductBias, fit
+from collab_course.loader import collab_dls, table_sizes
 from collab_course.dot_product_bias import predict as predicted_by
 
 def factors(train, pairs):
