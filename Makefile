@@ -7,8 +7,9 @@ DISPLAYED = $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(BROWSER),$(filter Darwin,$(shel
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-study: data ## open the course in JupyterLab; make study PORT=9000 for another port
-	@JUPYTER_CONFIG_PATH=scripts $(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/nbs/index.ipynb \
+study: data ## open your copy of the course in JupyterLab; make study PORT=9000 for another port
+	@$(BIN)/python scripts/study.py
+	@JUPYTER_CONFIG_PATH=scripts $(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir=study --LabApp.default_url=/lab/tree/index.ipynb \
 	    --ServerApp.answer_yes=True $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 test: data browser ## run every notebook, then the tests

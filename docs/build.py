@@ -55,7 +55,7 @@ def where(path, runs):
     path = f'nbs/{path}'
     if not runs: return source(path, 'Notebook')
     if PLACES.published: return f'Open in {PLACES.hosts(path)} · {source(path, "Notebook")}'
-    return f"To run this page: `make study` in the course's folder, then open `{path}`"
+    return f"To run this page: `make study` in the course's folder, then open `{path.removeprefix('nbs/')}`"
 
 def no_cell(path):
     "What to tell a reader who wants to answer the questions of the chapter `path`"

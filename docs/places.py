@@ -61,16 +61,17 @@ def index_start(places):
     "How nbs/index.ipynb says to start"
     commands = '\n'.join(['```', *places.commands(), '```'])
     before = '' if places.published else "In the course's folder:\n\n"
-    readme, sites = 'README.md in the same folder', ''
+    readme, sites = "README.md in the course's folder", ''
     if places.published:
         readme = f'The [README]({places.git_url}#without-make-as-on-windows)'
         sites = (' To try a chapter without installing anything, use the links to Colab, Kaggle and '
                  f"Binder at the top of its page on [the course's site]({places.site}).")
     return (f'{before}{commands}\n\n'
             'That needs Python 3.10 to 3.14, make, and a few minutes the first time. It installs what '
-            'the course uses into a folder of its own, downloads the ratings, and opens this page in '
-            f'JupyterLab. {readme} says how to do it without make, as on Windows, and how to keep '
-            f'PyTorch small on Linux.{sites}\n')
+            'the course uses into a folder of its own, downloads the ratings, copies the notebooks '
+            'into the folder `study`, and opens this page there in JupyterLab. That copy is yours: '
+            f'an update of the course never overwrites what you changed. {readme} says how to do it '
+            f'without make, as on Windows, and how to keep PyTorch small on Linux.{sites}\n')
 
 
 def replace_block(text, new):

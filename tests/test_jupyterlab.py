@@ -54,12 +54,18 @@ def end(server):
 
 
 @pytest.fixture(scope='module')
-def address(tmp_path_factory):
+def course(tmp_path_factory):
+    "A copy of the course"
+    return course_copy(tmp_path_factory.mktemp('course'))
+
+
+@pytest.fixture(scope='module')
+def address(course, tmp_path_factory):
     "Where `make study` serves a copy of the course, from the environment that runs the tests"
     log = tmp_path_factory.mktemp('log')/'log'
     command = ['make', '-o', 'data', 'study', f'PORT={free_port()}', f'BIN={Path(sys.executable).parent}', 'DISPLAYED=']
     with log.open('w') as out:
-        server = subprocess.Popen(command, cwd=course_copy(tmp_path_factory.mktemp('course')), env=first_day(tmp_path_factory.mktemp('home')),
+        server = subprocess.Popen(command, cwd=course, env=first_day(tmp_path_factory.mktemp('home')),
                                   stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     try: yield address_in(log, server)
     finally: end(server)
@@ -69,7 +75,7 @@ def wait_for_notebook(page, name):
     "Wait till the notebook is in front and its kernel listens"
     page.wait_for_function('''name => {
         const tab = window.jupyterapp?.shell.currentWidget
-        return tab?.context?.path === `nbs/${name}` && tab.content.widgets.length && tab.sessionContext.session?.kernel?.status === 'idle'
+        return tab?.context?.path === name && tab.content.widgets.length && tab.sessionContext.session?.kernel?.status === 'idle'
     }''', arg=name)
 
 
@@ -177,6 +183,16 @@ def test_an_answer_is_judged_and_the_board_knows(chapter):
     board.get_by_text('1 of 35 answered').wait_for()
     row = board.get_by_role('row', name='q5 ').get_by_role('cell').all_inner_texts()
     assert row == ['q5', 'A corner worth reading', 'answered', '2', '0']
+
+
+def test_what_is_saved_is_the_learners_copy(chapter, course):
+    before = {path: (course/path/'01_crosstab.ipynb').read_bytes() for path in ('nbs', 'study')}
+    chapter.evaluate("jupyterapp.commands.execute('docmanager:save-all')")
+    end = time.monotonic() + START
+    while (course/'study'/'01_crosstab.ipynb').read_bytes() == before['study']:
+        assert time.monotonic() < end
+        time.sleep(.1)
+    assert (course/'nbs'/'01_crosstab.ipynb').read_bytes() == before['nbs']
 
 
 def test_nobody_was_asked_anything(lab):

@@ -292,7 +292,7 @@ def load(name):
 def test_windows_is_tested_with_the_commands_of_the_readme():
     given = [c for c in commands('Without make, as on Windows') if 'jupyter lab' not in c]
     assert given == [step['run'] for step in load('test.yml')['windows']['steps'] if 'run' in step]
-    assert len(given) == 5
+    assert len(given) == 6
 
 
 def test_every_python_that_the_readme_names_is_tested():

@@ -91,7 +91,7 @@ def test_chapters_know_their_number_their_neighbours_and_their_notebook(pages):
     for before,c,after in zip([None, *CHAPTERS], CHAPTERS, [*CHAPTERS[1:], None]):
         p = pages[f'{c}.html']
         assert f'# {c.split("_")[0]} ' in f'# {"".join(p.text).split("<!--")[0].strip()}', c
-        assert PLACES.published or f'then open nbs/{c}.ipynb' in ''.join(p.text), c
+        assert PLACES.published or f'then open {c}.ipynb' in ''.join(p.text), c
         assert 'To have your answers checked' in ''.join(p.text) or c == '00b_world', c
         nav = p.path.read_text(encoding='utf-8').split('class="related-pages"')[1]
         for n in (before, after): assert n is None or f'href="{n}.html"' in nav, (c, n)
