@@ -146,10 +146,10 @@ def test_every_figure_has_a_caption_and_a_description():
             drawn = any('image/png' in o.get('data', {}) for o in c.get('outputs', []))
             if drawn: assert '#| fig-cap: ' in ''.join(c['source']) and '#| fig-alt: ' in ''.join(c['source']), (nb.stem, ''.join(c['source'])[:80])
 
-def test_what_quarto_needs_is_there():
-    nbs = ROOT/'nbs'
-    named = re.findall(r'[\w/]+\.(?:ipynb|css|yml)', re.sub(r'#.*', '', (nbs/'_quarto.yml').read_text(encoding='utf-8')))
-    assert all((nbs/n).exists() for n in named) and {f'{c}.ipynb' for c in CHAPTERS} <= set(named)
+def test_there_is_one_site_system():
+    "nbdev's commands for Quarto leave files of theirs among the notebooks"
+    left = [p.name for p in (ROOT/'nbs').iterdir() if p.suffix in ('.yml', '.css', '.qmd')]
+    assert not left, 'docs/build.py makes the site: remove these'
 
 
 # --- in a browser
