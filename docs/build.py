@@ -4,8 +4,6 @@
 """
 import importlib, json, os, re, shutil, sys, tempfile
 from pathlib import Path
-import yaml
-from mdit_py_plugins.anchors.index import slugify
 from nbformat.v4 import new_markdown_cell
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
@@ -64,13 +62,21 @@ def no_cell(path):
 
 def head(cell, path, runs):
     "The first cell of a page: its number and title, what it is about, and where the notebook is, which `runs` or has only text"
-    meta = yaml.safe_load(''.join(cell['source']).strip().strip('-'))
+    title, about = re.fullmatch(r'# (.+)\n\n> (.+)', ''.join(cell['source'])).groups()
     number = '' if path.startswith(MAKERS) else re.match(r'(\d+b?_)?', path)[0].replace('_', ' ')
-    return f'# {number}{meta["title"]}\n\n{{.lead}}\n{meta.get("description", "")}\n\n{{.where}}\n{where(path, runs)}'
+    return f'# {number}{title}\n\n{{.lead}}\n{about}\n\n{{.where}}\n{where(path, runs)}'
+
+def anchor(heading):
+    "The id that MyST gives to a heading"
+    return re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
+
+def local_links(text, up):
+    "Lead nbdev's links to our own site to the pages of this one"
+    return OURS.sub(rf'{up}api/\1.md#\2', text)
 
 def section_links(text):
     "Where a link to a chapter is followed by the name of a section, link that, too"
-    return re.sub(r'\]\((\w+\.ipynb)\), \*([^*]+)\*', lambda m: f']({m[1]}), [*{m[2]}*]({m[1]}#{slugify(m[2].replace("`", ""))})', text)
+    return re.sub(r'\]\((\w+\.ipynb)\), \*([^*]+)\*', lambda m: f']({m[1]}), [*{m[2]}*]({m[1]}#{anchor(m[2])})', text)
 
 def page(nb, path):
     "The notebook `nb`, as nbdev's processors left it, as a notebook for MyST-NB"
@@ -80,10 +86,10 @@ def page(nb, path):
     cells = [code_cell(c, up) if c['cell_type'] == 'code' else c for c in cells]
     for c in cells:
         if c and c['cell_type'] == 'markdown':
-            c['source'] = section_links(OURS.sub(rf'{up}api/\1.md#\2', ''.join(c['source'])))
+            c['source'] = section_links(local_links(''.join(c['source']), up))
             if c['source'].startswith('## Questions'): c['source'] += no_cell(path)
     runs = not path.startswith(MAKERS) and any(c and c['cell_type'] == 'code' for c in cells)
-    return nb | {'cells': [new_markdown_cell(head(first, path, runs)), *filter(None, cells)]}
+    return nb | {'cells': [new_markdown_cell(local_links(head(first, path, runs), up)), *filter(None, cells)]}
 
 
 # --- the library

@@ -1,0 +1,63 @@
+"What the code imports is what settings.ini declares"
+import ast
+import json
+import re
+import sys
+from configparser import ConfigParser
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DISTRIBUTIONS = packages_distributions()
+PLACES = ['collab_course', 'nbs', 'docs', 'scripts', 'tests']
+ours = {path.stem for place in ('docs', 'scripts', 'tests') for path in (ROOT/place).glob('*.py')}
+
+
+def declared(*keys):
+    "The distributions that these keys of settings.ini name"
+    config = ConfigParser(delimiters=['='])
+    config.read(ROOT/'settings.ini', encoding='utf-8')
+    found = ' '.join(config['DEFAULT'][key] for key in keys).split()
+    return {normal(re.match(r'[\w.-]+', requirement)[0]) for requirement in found}
+
+
+def normal(name):
+    "The name of a distribution as all its spellings have it in common"
+    return re.sub(r'[-_.]+', '-', name).lower()
+
+
+def code(path):
+    "The Python in a file or a notebook, without IPython's commands"
+    text = path.read_text(encoding='utf-8')
+    if path.suffix == '.py':
+        return text
+    cells = [''.join(cell['source']) for cell in json.loads(text)['cells']
+             if cell['cell_type'] == 'code']
+    return re.sub(r'^(\s*)[%!].*', r'\1pass', '\n'.join(cells), flags=re.MULTILINE)
+
+
+def imported(source):
+    "The packages that some code imports, at its top or anywhere below"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split('.')[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split('.')[0]
+
+
+def undeclared(path, names):
+    "What a file imports that is neither Python's, nor ours, nor in a distribution of `names`"
+    known = sys.stdlib_module_names | ours | {'collab_course'}
+    return sorted({name for name in imported(code(path))
+                   if name not in known and not names & set(map(normal, DISTRIBUTIONS.get(name, [])))})
+
+
+@pytest.mark.parametrize('place', PLACES)
+def test_every_import_is_declared(place):
+    keys = ['requirements'] if place == 'collab_course' else ['requirements', 'dev_requirements']
+    paths = [path for path in sorted((ROOT/place).rglob('*')) if path.suffix in ('.py', '.ipynb')
+             and '.ipynb_checkpoints' not in path.parts]
+    found = {path.relative_to(ROOT).as_posix(): undeclared(path, declared(*keys)) for path in paths}
+    assert paths and {path: names for path, names in found.items() if names} == {}
