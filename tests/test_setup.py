@@ -20,22 +20,25 @@ def project(tmp_path):
 
 @pytest.fixture
 def setup_env(monkeypatch):
-    "setup_env.py as a module, whose pip is a stub: `calls` holds what it was asked, `answer` what it returns"
+    "setup_env.py as a module, whose pip is a stub: `calls` holds what it was asked, `answer` why it fails, if it does"
     spec = importlib.util.spec_from_file_location('setup_env', SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.calls, module.made, module.answer = [], [], (0, [])
+    module.calls, module.made, module.answer = [], [], ''
 
-    def pip(python, args):
-        module.calls.append(args)
+    def run(command, **kwargs):
+        assert command[1:5] == ['-m', 'pip', 'install', '--no-input']
+        module.calls.append(command[5:])
         if isinstance(module.answer, BaseException): raise module.answer
-        return module.answer
+        return subprocess.CompletedProcess(command, bool(module.answer), stderr=module.answer)
 
-    def create(env, **kwargs):
+    def create(env, clear, **kwargs):
         module.made.append(env)
-        env.mkdir()
+        if clear and env.exists():
+            shutil.rmtree(env)
+        env.mkdir(exist_ok=True)
 
-    monkeypatch.setattr(module, 'pip', pip)
+    monkeypatch.setattr(module.subprocess, 'run', run)
     monkeypatch.setattr('venv.create', create)
     return module
 
@@ -72,9 +75,9 @@ def test_another_python_or_place_starts_anew(setup_env, project, monkeypatch, tm
 def test_exact_versions_hold_only_for_their_python_but_that_of_pytorch_for_all(setup_env, project):
     file = project/'constraints.txt'
     versions = '\nnumpy==9.0\ntorch==9.1\ntorch-geometric==9.2\ntorchvision==9.3\n'
-    file.write_text('# Python %d.%d' % sys.version_info[:2] + versions)
+    file.write_text('# Python %d.%d: what' % sys.version_info[:2] + versions)
     assert setup_env.pins(project) == ['-c', str(file)]
-    file.write_text('# Python 3.1' + versions)
+    file.write_text('# Python 3.1: what' + versions)
     assert setup_env.pins(project) == ['torch==9.1', 'torchvision==9.3']
     setup_env.main(project)
     assert setup_env.calls[-1] == ['torch==9.1', 'torchvision==9.3', '-e', f'{project}[dev]']
@@ -86,25 +89,28 @@ def test_an_interrupted_try_leaves_nothing_in_the_way(setup_env, project):
     setup_env.answer = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt): setup_env.main(project)
     (project/'.venv'/'half a package').touch()
-    setup_env.answer = 0, []
+    setup_env.answer = ''
     setup_env.main(project)
     assert not (project/'.venv'/'half a package').exists()
     setup_env.main(project)
     assert len(setup_env.calls) == 2
 
 
-def test_a_failed_first_try_leaves_nothing(setup_env, project):
-    setup_env.answer = 1, ['ERROR: No matching distribution found for torch']
+def test_a_failed_first_try_leaves_nothing_in_the_way(setup_env, project):
+    setup_env.answer = 'ERROR: No matching distribution found for torch'
     with pytest.raises(SystemExit, match='No matching distribution found for torch'): setup_env.main(project)
-    assert not (project/'.venv').exists()
+    (project/'.venv'/'half a package').touch()
+    setup_env.answer = ''
+    for _ in range(2): setup_env.main(project)
+    assert not (project/'.venv'/'half a package').exists() and len(setup_env.made) == len(setup_env.calls) == 2
 
 
 def test_a_failed_update_keeps_what_works_and_tries_again(setup_env, project):
     setup_env.main(project)
     (project/'settings.ini').open('a').write('\n# changed\n')
-    setup_env.answer = 1, ['WARNING: Retrying (Retry(total=4)) after connection broken']
+    setup_env.answer = 'WARNING: Retrying (Retry(total=4)) after connection broken'
     with pytest.raises(SystemExit, match='network'): setup_env.main(project)
-    setup_env.answer = 0, []
+    setup_env.answer = ''
     for _ in range(2): setup_env.main(project)
     assert len(setup_env.made) == 1 and len(setup_env.calls) == 3
 
@@ -115,7 +121,7 @@ def test_no_network_is_one_sentence(project):
     env |= dict(PIP_CONFIG_FILE=os.devnull, PIP_RETRIES='1', PIP_NO_CACHE_DIR='1', HTTP_PROXY=proxy, HTTPS_PROXY=proxy, http_proxy=proxy, https_proxy=proxy)
     r = python(project/'scripts'/'setup_env.py', env=env)
     assert r.returncode == 1 and 'no answer from the network' in r.stderr and len(r.stderr.splitlines()) == 1
-    assert not (project/'.venv').exists()
+    assert not (project/'.venv'/'made-from').exists()
 
 
 def test_no_venv_module_is_one_sentence(project):
