@@ -3,14 +3,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 sys.path.append(str(Path(__file__).resolve().parents[1]/'scripts'))
-from browser import NoBrowser, launched
+import browser as browsers
 
 
 @pytest.fixture(scope='session')
 def browser():
     "Playwright's `Browser`, for `new_page` or `new_context`"
-    try:
-        with launched() as found: yield found
-    except NoBrowser as e: pytest.skip(str(e))
+    with sync_playwright() as playwright:
+        found = browsers.launch(playwright)
+        if not found:
+            pytest.skip(browsers.MISSING)
+        yield found
+        found.close()

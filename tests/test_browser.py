@@ -1,5 +1,5 @@
 "How `make browser` comes by a browser: what it tries in which order, and that it says so first"
-import os, re, subprocess, sys
+import os, re, shutil, subprocess, sys
 from pathlib import Path
 
 import pytest
@@ -98,8 +98,8 @@ def test_a_browser_that_starts_is_taken_without_a_word(make_browser, starts):
 
 
 def test_a_browser_on_the_path_is_taken_without_a_word(make_browser):
-    executable(make_browser.folder/'bin'/'chromium-browser', '#!/bin/sh\n')
-    assert make_browser(root=True, starts='chromium-browser') == []
+    executable(make_browser.folder/'bin'/'chromium', '#!/bin/sh\n')
+    assert make_browser(root=True, starts='chromium') == []
 
 
 @pytest.mark.parametrize('root', [True, False])
@@ -131,7 +131,13 @@ def test_no_browser_at_all_is_one_line_and_no_failure(make_browser):
     assert lines[-1].endswith('-m playwright install chromium-headless-shell')
 
 
-def test_without_playwright_nothing_is_fetched(make_browser):
-    (make_browser.folder/'playwright'/'sync_api.py').write_text('raise ImportError')
-    lines = make_browser(root=True)
-    assert are(lines, SKIPS) and 'make env' in lines[0], lines
+def test_tests_are_skipped_with_a_sentence_where_no_browser_starts(make_browser, tmp_path):
+    shutil.copy(ROOT/'tests'/'conftest.py', tmp_path)
+    (tmp_path/'test_page.py').write_text('def test_page(browser): pass')
+    path = os.pathsep.join(map(str, (tmp_path, ROOT/'scripts')))
+    env = dict(PATH=str(tmp_path/'bin'), PYTHONPATH=path, FOLDER=str(tmp_path), STARTS='')
+    command = [sys.executable, '-m', 'pytest', '-q', '-rs', '-p', 'no:cacheprovider', tmp_path]
+    done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True)
+    *_, why, last = done.stdout.splitlines()
+    assert why.startswith('SKIPPED') and 'no Chromium or Chrome starts' in why
+    assert '1 skipped' in last
