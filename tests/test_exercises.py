@@ -1,5 +1,5 @@
 "All questions at once: what they keep to themselves, what their tables reach, and the progress file among several processes"
-import inspect, json, os, subprocess, sys
+import inspect, json, os, re, subprocess, sys
 from pathlib import Path
 
 import coverage, pytest
@@ -83,7 +83,7 @@ def finish(p):
 
 def test_sessions_side_by_side_leave_a_whole_file(tmp_path):
     path = tmp_path/'progress.json'
-    both = [session(f'for _ in range(50): {q}.check(1); assert engine._valid(engine._load())') for q in ('q1', 'q2')]
+    both = [session(f'for _ in range(50): {q}.check(1); assert engine._valid(engine._load())\nassert not engine._news') for q in ('q1', 'q2')]
     for p in both: finish(p)
     notes = json.loads(path.read_text())
     assert engine._valid(notes) and {p.name for p in tmp_path.iterdir()} == {'progress.json'}
@@ -112,13 +112,45 @@ def test_a_file_in_the_place_of_a_folder(tmp_path):
     out = finish(session('assert q1.check(1); print(progress())', COLLAB_COURSE_PROGRESS=str(tmp_path/'file'/'progress.json')))
     assert 'this session only' in out and '1 of 35 answered' in out and (tmp_path/'file').read_text() == 'mine'
 
-@pytest.mark.parametrize('text', [b'', b'{', b'[]', b'null', b'{"q1": 1}', b'\xff\xfe', b'{"q1": {"tries": 1}}', '{"q1": {"tries": "1", "hints": 0, "looked": false, "solved": ""}}'.encode()])
+@pytest.mark.parametrize('text', [b'', b'{', b'[]', b'null', b'{"q1": 1}', b'\xff\xfe', b'{"q1": {"tries": 1}}', '{"q1": {"tries": "1", "hints": 0, "looked": false, "solved": ""}}'.encode(), b'['*100_000])
 def test_a_damaged_file_is_set_aside(tmp_path, text):
     (tmp_path/'progress.json').write_bytes(text)
     assert 'set aside' in repr(engine.progress())
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [text]
     exercises.q1.check('a')
     assert engine._valid(json.loads((tmp_path/'progress.json').read_text()))
+
+def test_a_damaged_file_that_cannot_be_moved_is_no_obstacle(tmp_path, monkeypatch):
+    def locked(*args): raise PermissionError
+    (tmp_path/'progress.json').write_text('{')
+    monkeypatch.setattr(Path, 'replace', locked)
+    assert exercises.q1.check('?').misconception and '0 of 35 answered' in repr(engine.progress())
+    assert (tmp_path/'progress.json').read_text() == '{'
+
+OF_0_1_0 = """{
+ "q1": {"tries": 1, "hints": 0, "looked": false, "solved": "alone"},
+ "q2": {"tries": 1, "hints": 0, "looked": false, "solved": ""},
+ "q7": {"tries": 2, "hints": 1, "looked": false, "solved": "alone"},
+ "q9": {"tries": 1, "hints": 0, "looked": true, "solved": "after looking"},
+ "r2": {"tries": 1, "hints": 0, "looked": false, "solved": "by own judgement"},
+ "q30": {"tries": 0, "hints": 1, "looked": false, "solved": ""},
+ "q16": {"tries": 0, "hints": 0, "looked": true, "solved": ""}
+}"""
+
+def test_what_version_0_1_0_kept_is_still_there(tmp_path):
+    (tmp_path/'progress.json').write_text(OF_0_1_0)
+    board = engine.progress()
+    rows = {row['question']: (row['state'], row['tries'], row['hints']) for row in board._rows}
+    tried = {name: row for name, row in rows.items() if row != ('untried', 0, 0)}
+    assert repr(board).startswith('4 of 35 answered\n') and 'set aside' not in repr(board)
+    assert tried == {
+        'q1': ('answered', 1, 0), 'q2': ('tried', 1, 0), 'q7': ('answered', 2, 1), 'q9': ('solved after looking', 1, 0),
+        'q30': ('untried', 0, 1), 'r2': ('answered, by your own judgement', 1, 0)}
+    links = dict(re.findall(r'<a href="(.*?)">(.*?)</a>', board._repr_html_()))
+    assert links and all((ROOT/'nbs'/link).is_file() for link in links)
+    exercises.q2.check('?')
+    notes = json.loads((tmp_path/'progress.json').read_text())
+    assert notes.pop('q2')['tries'] == 2 and notes.items() < json.loads(OF_0_1_0).items()
 
 def test_a_folder_in_the_place_of_the_file(tmp_path):
     (tmp_path/'progress.json').mkdir()

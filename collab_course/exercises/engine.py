@@ -346,7 +346,8 @@ def _read(d, answer, rng):
 # %% ../../nbs/exercises/00_engine.ipynb #3e341584
 def progress_path() -> Path:
     "Where the progress is kept"
-    return Path(os.environ.get('COLLAB_COURSE_PROGRESS') or user_data_path('collab_course', appauthor=False)/'progress.json')
+    return Path(os.environ.get('COLLAB_COURSE_PROGRESS')
+                or user_data_path('collab_course', appauthor=False)/'progress.json')
 
 _fresh = {'tries': 0, 'hints': 0, 'looked': False, 'solved': ''} # solved: '', 'alone', 'after looking' or 'by own judgement'
 _unsaved, _news, _told = {}, [], {}
@@ -358,29 +359,34 @@ def _valid(notes):
 
 # %% ../../nbs/exercises/00_engine.ipynb #78001482
 def _load():
-    "The notes on all questions"
+    "The notes on all questions; a file that can't be read as such is set aside"
     path = progress_path()
-    try: notes = json.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError: return dict(_unsaved)
-    except (OSError, ValueError): notes = None
-    if _valid(notes): return notes | _unsaved
+    try:
+        notes = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+    except (OSError, ValueError, RecursionError):
+        notes = None
+    if _valid(notes):
+        return notes | _unsaved
     aside = path.with_name(f'{path.name}.damaged-{time.time_ns()}')
-    try: path.replace(aside); _news.append(f'A file that could not be read as progress was set aside as `{aside.name}`.')
-    except OSError: pass
+    with contextlib.suppress(OSError):
+        path.replace(aside)
+        _news.append(f'A file that could not be read as progress was set aside as `{aside.name}`.')
     return dict(_unsaved)
 
 # %% ../../nbs/exercises/00_engine.ipynb #00fc60d5
 def _save(notes):
     "Replace the file in one step; where that can't be done, remember for this session"
     path = progress_path()
-    new = path.with_name(f'{path.name}.{os.getpid()}-{threading.get_ident()}.new')
+    new = path.with_name(f'{path.name}.{os.getpid()}.new') # each kernel has its own
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         new.write_text(json.dumps(notes, indent=1), encoding='utf-8')
         new.replace(path)
         _unsaved.clear()
     except OSError as e:
-        _unsaved.update(notes); _news.append(f'Your progress could not be written ({type(e).__name__}): it is kept for this session only.')
+        _unsaved.update(notes)
+        _news.append(f'Your progress could not be written ({type(e).__name__}): '
+                     'it is kept for this session only.')
 
 # %% ../../nbs/exercises/00_engine.ipynb #516888c8
 def _note(name, tries=0, hints=0, looked=False, solved=''):
