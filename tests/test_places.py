@@ -129,6 +129,18 @@ def test_the_package_names_its_home_once_it_has_one(published, monkeypatch):
         assert kwargs_of_setup(ROOT, monkeypatch)['url'] is None
 
 
+def test_the_citation_agrees_with_settings():
+    cited = yaml.safe_load((ROOT/'CITATION.cff').read_text(encoding='utf-8'))
+    kwargs = {key: cited[key] for key in ('version', 'title')}
+    assert kwargs == {key: PLACES.settings[key] for key in kwargs}
+    assert [author['name'] for author in cited['authors']] == [PLACES.settings['author']]
+    assert cited['cff-version'] == '1.2.0' and cited['license'] == 'Apache-2.0'
+    assert cited.get('repository-code') == (PLACES.git_url if PLACES.published else None)
+    [movielens] = cited['references']
+    for page in ('README.md', 'nbs/index.ipynb'):
+        assert movielens['doi'] in (ROOT/page).read_text(encoding='utf-8')
+
+
 def test_every_page_links_to_its_places_once_they_exist(pages):
     branch, root = PLACES.settings['branch'], PLACES.git_url
     on_front_page = {root, root + '#without-make-as-on-windows', PLACES.site}
