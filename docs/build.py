@@ -15,10 +15,40 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 CFG = get_config(path=ROOT)
 PLACES = Places(ROOT)
-MODULES = 'download movielens world crosstab plots dot_product embedding loader dot_product_bias many_models weight_decay interpretation bootstrapping feedback collab_nn model_files exercises.engine'.split()
-OURS = re.compile(re.escape(CFG.doc_host + CFG.doc_baseurl) + r'/(?:exercises/)?(\w+)\.html#([\w.]+)')
-MAKERS = 'exercises/'
-NO_CELL = '\n\nOn this page you can only read. To have your answers checked, [run the course](index.ipynb#how-to-start){hosts}.'
+SIDE, FURTHER, MAKERS = 'side/', 'further/', 'exercises/'
+NO_CELL = '\n\nOn this page you can only read. To have your answers checked, [run the course]({up}index.ipynb#how-to-start){hosts}.'
+
+
+# --- the course
+
+def notebooks():
+    "The paths of all notebooks but the front page, as on the map, and after those what isn't there"
+    paths = [p.relative_to(CFG.nbs_path).as_posix() for p in CFG.nbs_path.rglob('*.ipynb')]
+    index = (CFG.nbs_path/'index.ipynb').read_text(encoding='utf-8')
+    on_the_map = [path for path in re.findall(r'\]\(([\w/]+\.ipynb)\)', index) if path in paths]
+    others = sorted(p for p in paths if p != 'index.ipynb' and '.ipynb_checkpoints' not in p)
+    return list(dict.fromkeys([*on_the_map, *others]))
+
+def wing(path):
+    "The heading in the sidebar under which a notebook is listed"
+    folders = {SIDE: 'Side rooms', FURTHER: 'Further research', MAKERS: 'For makers of questions'}
+    main = 'Chapters' if path[0].isdigit() else 'Look things up'
+    return folders.get(path[:path.rfind('/') + 1], main)
+
+def module_of(path):
+    "The module that a notebook exports to, if any"
+    text = (CFG.nbs_path/path).read_text(encoding='utf-8')
+    found = re.search(r'"#\| default_exp ([\w.]+)', text)
+    return found and found[1]
+
+def load(module):
+    "A module of the course, imported"
+    return importlib.import_module(f'{CFG.lib_name}.{module}')
+
+WINGS = {caption: [] for caption in ('Chapters', 'Side rooms', 'Further research', 'Look things up', 'For makers of questions')}
+for path in notebooks(): WINGS[wing(path)].append(path)
+ENGINE, *QUESTIONS = WINGS.pop('For makers of questions')
+MODULES = {module_of(path): path for path in [*sum(WINGS.values(), []), ENGINE] if module_of(path)}
 
 
 # --- a notebook
@@ -40,7 +70,7 @@ def code_cell(cell, up):
     cell['metadata'] = {'tags': tags, 'mystnb': myst}
     for o in cell['outputs']:
         html = o.get('data', {}).get('text/html')
-        if html: o['data']['text/html'] = re.sub(r'href="(\w+)\.ipynb', rf'href="{up}\1.html', ''.join(html)) # the board's links
+        if html: o['data']['text/html'] = re.sub(r'href="([\w/]+)\.ipynb', rf'href="{up}\1.html', ''.join(html)) # the board's links
     if re.fullmatch(r'(#.*\n*)*', cell['source']) and not cell['outputs']: return None # the learner's cell, empty but for a hint
     return cell
 
@@ -55,28 +85,38 @@ def where(path, runs):
     if PLACES.published: return f'Open in {PLACES.hosts(path)} · {source(path, "Notebook")}'
     return f"To run this page: `make study` in the course's folder, then open `{path.removeprefix('nbs/')}`"
 
-def no_cell(path):
+def no_cell(path, up):
     "What to tell a reader who wants to answer the questions of the chapter `path`"
     hosts = f", or open this chapter in {PLACES.hosts(f'nbs/{path}')}" if PLACES.published else ''
-    return NO_CELL.format(hosts=hosts)
+    return NO_CELL.format(up=up, hosts=hosts)
 
 def head(cell, path, runs):
     "The first cell of a page: its number and title, what it is about, and where the notebook is, which `runs` or has only text"
     title, about = re.fullmatch(r'# (.+)\n\n> (.+)', ''.join(cell['source'])).groups()
-    number = '' if path.startswith(MAKERS) else re.match(r'(\d+b?_)?', path)[0].replace('_', ' ')
+    number = '' if path.startswith(MAKERS) else re.match(r'(\d+b?_)?', path.split('/')[-1])[0].replace('_', ' ')
     return f'# {number}{title}\n\n{{.lead}}\n{about}\n\n{{.where}}\n{where(path, runs)}'
 
 def anchor(heading):
     "The id that MyST gives to a heading"
     return re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
 
+SYMBOLS = load('_modidx').d['syms']
+AT = {url.split('#')[0]: module.removeprefix(f'{CFG.lib_name}.')
+      for module, names in SYMBOLS.items() for url, _ in names.values()}
+OURS = re.compile(rf'\[([^]]+)\]\({re.escape(CFG.doc_host + CFG.doc_baseurl)}/([\w/]+\.html)#([\w.]+)\)')
+
 def local_links(text, up):
-    "Lead nbdev's links to our own site to the pages of this one"
-    return OURS.sub(rf'{up}api/\1.md#\2', text)
+    "Lead nbdev's links from names to the pages of this site; names that aren't public lose theirs"
+    def link(found):
+        words, page, anchor = found.groups()
+        module = AT[page]
+        if module not in MODULES or anchor not in map(str.lower, load(module).__all__): return words
+        return f'[{words}]({up}api/{module}.md#{anchor})'
+    return OURS.sub(link, text)
 
 def section_links(text):
     "Where a link to a chapter is followed by the name of a section, link that, too"
-    return re.sub(r'\]\((\w+\.ipynb)\), \*([^*]+)\*', lambda m: f']({m[1]}), [*{m[2]}*]({m[1]}#{anchor(m[2])})', text)
+    return re.sub(r'\]\(([\w/.]+\.ipynb)\), \*([^*]+)\*', lambda m: f']({m[1]}), [*{m[2]}*]({m[1]}#{anchor(m[2])})', text)
 
 def page(nb, path):
     "The notebook `nb`, as nbdev's processors left it, as a notebook for MyST-NB"
@@ -87,20 +127,30 @@ def page(nb, path):
     for c in cells:
         if c and c['cell_type'] == 'markdown':
             c['source'] = section_links(local_links(''.join(c['source']), up))
-            if c['source'].startswith('## Questions'): c['source'] += no_cell(path)
+            if c['source'].startswith('## Questions'): c['source'] += no_cell(path, up)
     runs = not path.startswith(MAKERS) and any(c and c['cell_type'] == 'code' for c in cells)
     return nb | {'cells': [new_markdown_cell(local_links(head(first, path, runs), up)), *filter(None, cells)]}
 
 
 # --- the library
 
-def api(name, notebooks):
-    "A page for the module `name`: each public function and class as `show_doc` shows it"
-    module = importlib.import_module(f'{CFG.lib_name}.{name}')
-    story, code = notebooks[name], source(f'{module.__name__.replace(".", "/")}.py', 'Source')
-    docs = [show_doc(o, title_level=2)._repr_markdown_().replace('---\n\n', '', 1) for n in module.__all__ if callable(o := getattr(module, n))]
-    docs = [re.sub(r'\[source\].*\n+', '', d) for d in docs]
-    return f'# {module.__name__}\n\n{{.where}}\n[The chapter that builds it](../{story}) · {code}\n\n' + '\n\n'.join(docs) + '\n'
+def documented(module, name):
+    "What the page of `module` says of `name`: all that is known, or where it is, if only passed on"
+    thing = getattr(module, name)
+    home = thing.__module__ if callable(thing) else None
+    if home == module.__name__:
+        text = show_doc(thing, title_level=2)._repr_markdown_().replace('---\n\n', '', 1)
+        return re.sub(r'\[source\].*\n+', '', text)
+    if home in SYMBOLS:
+        page, about = home.removeprefix(f'{CFG.lib_name}.'), (thing.__doc__ or '').partition('\n')[0]
+        return f'- [`{name}`]({page}.md#{name.lower()}): {about}'
+
+def api(name):
+    "A page for the module `name`: each public function and class"
+    module, story = load(name), f'[The notebook that builds it](../{MODULES[name]})'
+    code = source(f'{module.__name__.replace(".", "/")}.py', 'Source')
+    docs = filter(None, (documented(module, public) for public in module.__all__))
+    return '\n\n'.join([f'# {module.__name__}', f'{{.where}}\n{story} · {code}', *docs]) + '\n'
 
 
 # --- all together
@@ -110,22 +160,20 @@ def toc(caption, pages): return '\n'.join(['```{toctree}', ':hidden:', f':captio
 def write(src):
     "All that Sphinx reads, into the folder `src`"
     folder = proc_nbs(n_workers=0, force=True)
-    paths = sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*.ipynb'))
-    pages = {p: json.loads((folder/p).read_text(encoding='utf-8')) for p in paths}
-    notebooks = {module: p for p in paths for module in re.findall(r'"#\| default_exp ([\w.]+)', (CFG.nbs_path/p).read_text(encoding='utf-8'))}
-    index = page(pages.pop('index.ipynb'), 'index.ipynb')
-    chapters = [p for p in pages if p[0].isdigit()]
-    makers = [p for p in pages if p.startswith(MAKERS)]
-    groups = {'Chapters': chapters, 'Look things up': [p for p in pages if p not in [*chapters, *makers]],
-              'collab_course': [f'{m} <api/{m.split(".")[-1]}>' for m in MODULES], 'For makers of questions': makers[:1]}
-    done = {p: page(nb, p) for p,nb in pages.items()} | {'index.ipynb': index}
-    index['cells'].append(new_markdown_cell('\n'.join(toc(*g) for g in groups.items())))
-    done[makers[0]]['cells'].append(new_markdown_cell(toc('The notebooks', [p.removeprefix(MAKERS) for p in makers[1:]])))
-    texts = {p: json.dumps(nb) for p,nb in done.items()}
-    texts |= {f'api/{m.split(".")[-1]}.md': api(m, notebooks) for m in MODULES}
-    for p,text in texts.items():
-        (src/p).parent.mkdir(parents=True, exist_ok=True)
-        (src/p).write_text(text, encoding='utf-8')
+    done = {}
+    for path in ('index.ipynb', *sum(WINGS.values(), []), ENGINE, *QUESTIONS):
+        done[path] = page(json.loads((folder/path).read_text(encoding='utf-8')), path)
+    modules = [f'{name} <api/{name}>' for name in MODULES]
+    groups = WINGS | {'collab_course': modules, 'For makers of questions': [ENGINE]}
+    tocs = [toc(caption, pages) for caption, pages in groups.items() if pages]
+    done['index.ipynb']['cells'].append(new_markdown_cell('\n'.join(tocs)))
+    questions = toc('The notebooks', [path.removeprefix(MAKERS) for path in QUESTIONS])
+    done[ENGINE]['cells'].append(new_markdown_cell(questions))
+    texts = {path: json.dumps(nb) for path, nb in done.items()}
+    texts |= {f'api/{name}.md': api(name) for name in MODULES}
+    for path, text in texts.items():
+        (src/path).parent.mkdir(parents=True, exist_ok=True)
+        (src/path).write_text(text, encoding='utf-8')
 
 def main(out):
     "Build the site into the folder `out`; Sphinx's exit status"

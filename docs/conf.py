@@ -51,8 +51,9 @@ def parents(node):
 
 def link_glossary(app, doctree, name):
     "Link words in a chapter to the glossary"
-    if not re.match(r'\d', name) or 'glossary' not in app.env.found_docs: return
-    for names,anchor in words(app.env.get_doctree('glossary')): link_first(doctree, names, f'glossary.html#{anchor}')
+    if not re.match(r'\d|side/|further/', name) or 'glossary' not in app.env.found_docs: return
+    uri = app.builder.get_relative_uri(name, 'glossary')
+    for names,anchor in words(app.env.get_doctree('glossary')): link_first(doctree, names, f'{uri}#{anchor}')
 
 def level_of_captions(app, pagename, templatename, context, doctree):
     "Say of the sidebar's headings how deep they are, which Furo leaves out"

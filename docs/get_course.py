@@ -1,7 +1,7 @@
 #| hide
 # On Colab, Kaggle and Binder this cell gets the course. On any other machine it does nothing.
-def get_course(address='GIT_URL'):
-    "Clone and install what is missing, and go to the folder of the notebooks"
+def get_course(address='GIT_URL', home='HOME'):
+    "Clone and install what is missing, and go to the folder of this notebook"
     import os, subprocess, sys
     from importlib.util import find_spec
     from pathlib import Path
@@ -22,14 +22,15 @@ def get_course(address='GIT_URL'):
 
     if {'COLAB_RELEASE_TAG', 'KAGGLE_KERNEL_RUN_TYPE', 'BINDER_LAUNCH_HOST'}.isdisjoint(os.environ):
         return
-    have_notebooks = Path('course.mplstyle').exists()  # on Binder, or when this cell has run before
-    folder = Path('..' if have_notebooks else 'collab_course').resolve()
+    here = Path.cwd()  # in the course on Binder, or when this cell has run before
+    above = [folder for folder in here.parents if (folder/'nbs'/'course.mplstyle').exists()]
+    folder = above[0] if above else here/'collab_course'
     if not folder.exists():
         print('Getting the course, which takes a minute or two')
         run('git', 'clone', '-q', '--depth', '1', address, str(folder))
     package = find_spec('collab_course')
     if package is None or package.origin is None:  # a mere folder of that name has no origin
         run(sys.executable, '-m', 'pip', 'install', '-q', str(folder))
-    os.chdir(folder/'nbs')
+    os.chdir(folder/home)
 
 get_course()

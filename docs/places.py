@@ -79,19 +79,20 @@ def replace_block(text, new):
     return BLOCK.sub(lambda found: found[1] + new + found[2], text)
 
 
-def get_course_cell(places):
-    "The cell that gets the course on Colab, Kaggle and Binder"
-    source = CELL.replace('GIT_URL', places.git_url).splitlines(keepends=True)
+def get_course_cell(places, home):
+    "The cell that gets the course on Colab, Kaggle and Binder, and goes to the folder `home` in it"
+    source = CELL.replace('GIT_URL', places.git_url).replace('HOME', home)
     return {'cell_type': 'code', 'execution_count': None, 'id': CELL_ID,
-            'metadata': {'jupyter': {'source_hidden': True}}, 'outputs': [], 'source': source}
+            'metadata': {'jupyter': {'source_hidden': True}}, 'outputs': [],
+            'source': source.splitlines(keepends=True)}
 
 
-def set_cell(nb, places):
+def set_cell(nb, places, home):
     "Have the notebook `nb` begin its code with that cell if the course is published, else not"
     nb['cells'] = [cell for cell in nb['cells'] if cell['id'] != CELL_ID]
     code = [i for i, cell in enumerate(nb['cells']) if cell['cell_type'] == 'code']
     if places.published and code:
-        nb['cells'].insert(code[0], get_course_cell(places))
+        nb['cells'].insert(code[0], get_course_cell(places, home))
 
 
 def set_start(nb, places):
@@ -102,23 +103,29 @@ def set_start(nb, places):
             cell['source'] = replace_block(source, index_start(places)).splitlines(keepends=True)
 
 
-def new_notebook(text, places):
-    "The `text` of a notebook's file as it should be"
+def new_notebook(text, places, home):
+    "The `text` of the file of a notebook in the folder `home`, as it should be"
     nb = json.loads(text)
-    set_cell(nb, places)
+    set_cell(nb, places, home)
     set_start(nb, places)
     if nb == json.loads(text):
         return text
     return json.dumps(nb, indent=1, ensure_ascii=False) + '\n'
 
 
+def notebooks(root=ROOT):
+    "The notebooks for learners: all but those of the makers of questions"
+    return [path for path in sorted((Path(root)/'nbs').rglob('*.ipynb'))
+            if path.parent.name not in ('exercises', '.ipynb_checkpoints')]
+
+
 def changes(root=ROOT):
     "The files that differ from what settings.ini says, each with the text it should have"
     places, root = Places(root), Path(root)
-    for path in [root/'README.md', *sorted((root/'nbs').glob('*.ipynb'))]:
+    for path in [root/'README.md', *notebooks(root)]:
         text = path.read_text(encoding='utf-8')
         if path.suffix == '.ipynb':
-            new = new_notebook(text, places)
+            new = new_notebook(text, places, path.parent.relative_to(root).as_posix())
         else:
             new = replace_block(text, readme_start(places))
         if new != text:

@@ -6,8 +6,9 @@ import nbformat
 from nbclient import NotebookClient
 from collab_course.exercises.engine import _definitions
 import collab_course.exercises
+import wings
 
-NBS = Path(__file__).parents[1]/'nbs'
+CHAPTERS = [*wings.MAIN, *wings.FURTHER]
 
 def asserted(code):
     "`code` with its last expression asserted"
@@ -35,10 +36,10 @@ def run(path):
 def main():
     "Run from the command line"
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument('chapters', type=Path, nargs='*', default=sorted(NBS.glob('[0-9]*.ipynb')), help='notebooks; default: all chapters')
+    p.add_argument('chapters', type=Path, nargs='*', default=CHAPTERS, help='notebooks; default: all chapters')
     a = p.parse_args()
     with ThreadPoolExecutor(2) as pool: results = list(pool.map(run, a.chapters))
-    for path,(names,wrong) in zip(a.chapters, results): print(f'{path.stem}: {len(names)} answered' + (f', and then\n{wrong}' if wrong else ''))
+    for path,(names,wrong) in zip(a.chapters, results): print(f'{wings.name_of(path)}: {len(names)} answered' + (f', and then\n{wrong}' if wrong else ''))
     if any(wrong for _,wrong in results): raise SystemExit(1)
 
 if __name__ == '__main__': main()

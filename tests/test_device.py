@@ -19,9 +19,9 @@ from collab_course.exercises.engine import _definitions, judge
 from collab_course.interpretation import tables, top_n
 from collab_course.many_models import fit_many, mse_many
 from pretend_gpu import GPU, pretended, refused, run
+import wings
 
-NBS = Path(__file__).parents[1]/'nbs'
-NOTEBOOKS = sorted(NBS.glob('[0-9]*.ipynb')) + sorted(NBS.glob('exercises/*.ipynb'))
+NOTEBOOKS = [path for path in wings.ALL if path.stem not in ('glossary', 'references')]
 pytestmark = [pytest.mark.filterwarnings(f'ignore:{o}') for o in    # all of them fastai's own
               ('The given NumPy array is not writable', 'Constructing a Categorical',
                'numpy.core is deprecated')]
@@ -205,12 +205,12 @@ def few_ratings(monkeypatch):
 @pytest.mark.parametrize('name', ['04_dot_product_bias', '05_weight_decay'])
 def test_chapters_with_few_ratings(name, few_ratings):
     "Claims about the data fail with so few ratings, so only the devices count"
-    failed = run(NBS/f'{name}.ipynb', lenient=True)
+    failed = run(wings.NBS/f'{name}.ipynb', lenient=True)
     assert not refused and failed < .25
 
 @pytest.mark.skipif('COLLAB_COURSE_SLOW' not in os.environ,
                     reason='takes many minutes: only where COLLAB_COURSE_SLOW is set')
-@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=wings.name_of)
 def test_all_notebooks(path):
     run(path)
     assert not refused

@@ -5,7 +5,7 @@ from pathlib import Path
 import coverage, pytest
 from collab_course import exercises
 from collab_course.exercises import engine
-import mutants
+import mutants, wings
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(p.stem for p in (ROOT/'collab_course'/'exercises').glob('*.py') if p.stem not in mutants.NOT_CHECKERS)
@@ -22,7 +22,7 @@ def test_all_questions_are_there():
 
 
 def test_the_chapters_exist():
-    assert {engine._definitions[n].chapter for n in ALL} <= {p.stem for p in (ROOT/'nbs').glob('*.ipynb')}
+    assert {engine._definitions[n].chapter for n in ALL} <= set(map(wings.name_of, wings.ALL))
 
 
 # --- what a question shows of itself

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'docs'))
 import places
 
-NOTEBOOKS = sorted(p.name for p in (ROOT/'nbs').glob('*.ipynb'))
+NOTEBOOKS = [p.relative_to(ROOT/'nbs').as_posix() for p in places.notebooks()]
 WITH_CODE = [n for n in NOTEBOOKS if n not in ('glossary.ipynb', 'references.ipynb')]
 PLACES = places.Places(ROOT)
 OURS = re.compile(rf"{re.escape(PLACES.settings['user'])}[./]|kaggle\.com/kernels|mybinder\.org")
@@ -164,6 +164,7 @@ def test_each_notebook_with_code_gets_the_course_first(published):
         assert bool(code) == (name in WITH_CODE)
         if code:
             assert code[0]['source'].startswith('#| hide\n') and PLACES.git_url in code[0]['source']
+            assert f"home='{Path('nbs', name).parent.as_posix()}'" in code[0]['source']
             assert code[0]['metadata'] == {'jupyter': {'source_hidden': True}}
 
 
@@ -180,15 +181,15 @@ def run(command, **kwargs):
         return subprocess.CompletedProcess(command, 1, '', 'warning: slow\\nfatal: no such host\\nnotice')
     folder = Path(command[-1])
     if command[0] == 'git':
-        for name in ('nbs/course.mplstyle', 'collab_course/__init__.py'):
-            (folder/name).parent.mkdir(parents=True)
+        for name in ('nbs/course.mplstyle', 'nbs/side/loader.ipynb', 'collab_course/__init__.py'):
+            (folder/name).parent.mkdir(parents=True, exist_ok=True)
             (folder/name).touch()
     else:
         shutil.copytree(folder/'collab_course', site/'collab_course')
     return subprocess.CompletedProcess(command, 0, '', '')
 
 subprocess.run = run
-source = Path(sys.argv[2]).read_text(encoding='utf-8')
+source = Path(sys.argv[2]).read_text(encoding='utf-8').replace('HOME', sys.argv[3])
 error = None
 try:
     exec(source, {})
@@ -207,26 +208,28 @@ class Machine:
         self.site.mkdir()
         self.work.mkdir()
 
-    def kernel(self, cwd='.', **env):
+    def kernel(self, cwd='.', home='nbs', **env):
         "Run the cell twice in a new kernel: the commands it gave, where it ended, what it raised"
         hosts = ('COLAB_RELEASE_TAG', 'KAGGLE_KERNEL_RUN_TYPE', 'BINDER_LAUNCH_HOST')
         own = {k: v for k, v in os.environ.items() if k not in hosts}
         own |= {'PYTHONPATH': str(self.site)} | self.env | env
-        done = subprocess.run([sys.executable, '-S', '-c', DRIVER, self.site, ROOT/'docs'/'get_course.py'],
+        cell = ROOT/'docs'/'get_course.py'
+        done = subprocess.run([sys.executable, '-S', '-c', DRIVER, self.site, cell, home],
                               cwd=self.work/cwd, env=own, capture_output=True, text=True, check=True)
         return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize('host', ['COLAB_RELEASE_TAG', 'KAGGLE_KERNEL_RUN_TYPE'])
-def test_the_cell_gets_the_course_on_colab_and_kaggle_once(tmp_path, host):
+@pytest.mark.parametrize('home', ['nbs', 'nbs/side'])
+def test_the_cell_gets_the_course_on_colab_and_kaggle_once(tmp_path, host, home):
     machine = Machine(tmp_path, **{host: 'x'})
-    asked, cwd, error = machine.kernel()
+    asked, cwd, error = machine.kernel(home=home)
     clone = machine.work/'collab_course'
-    assert error is None and Path(cwd) == clone/'nbs'
+    assert error is None and Path(cwd) == clone/home
     assert [command[0] for command in asked] == ['git', sys.executable]
     assert asked[0][1] == 'clone' and asked[0][-2:] == ['GIT_URL', str(clone)]
     assert asked[1][1:4] == ['-m', 'pip', 'install'] and asked[1][-1] == str(clone)
-    assert machine.kernel() == [[], cwd, None]
+    assert machine.kernel(home=home) == [[], cwd, None]
 
 
 def test_the_cell_tries_again_where_it_was_interrupted(tmp_path):
@@ -248,8 +251,8 @@ def test_without_a_network_the_cell_says_what_to_switch_on(tmp_path):
 
 def checkout(folder):
     "A checkout of the course in `folder`, as far as the cell looks at it"
-    for name in ('nbs/course.mplstyle', 'collab_course/__init__.py'):
-        (folder/name).parent.mkdir(parents=True)
+    for name in ('nbs/course.mplstyle', 'nbs/side/loader.ipynb', 'collab_course/__init__.py'):
+        (folder/name).parent.mkdir(parents=True, exist_ok=True)
         (folder/name).touch()
 
 
@@ -257,7 +260,8 @@ def test_the_cell_has_nothing_to_do_on_binder(tmp_path):
     machine = Machine(tmp_path, BINDER_LAUNCH_HOST='https://mybinder.org/')
     checkout(machine.work)
     shutil.copytree(machine.work/'collab_course', machine.site/'collab_course')
-    assert machine.kernel('nbs') == [[], str(machine.work/'nbs'), None]
+    for home in ('nbs', 'nbs/side'):
+        assert machine.kernel(home, home) == [[], str(machine.work/home), None]
     shutil.rmtree(machine.site/'collab_course')
     asked, cwd, error = machine.kernel('nbs')
     assert len(asked) == 1 and asked[0][-1] == str(machine.work) and Path(cwd) == machine.work/'nbs'

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 
+import wings
+
 ROOT = Path(__file__).resolve().parent.parent
-CHAPTERS = sorted(p.stem for p in (ROOT/'nbs').glob('[0-9]*.ipynb'))
+CHAPTERS = [*map(wings.name_of, wings.MAIN)]
+ROOMS = [*map(wings.name_of, wings.SIDE + wings.FURTHER)]
+MODULES = {m.relative_to(ROOT/'collab_course').with_suffix('').as_posix().replace('/', '.'): m
+           for wing in ('.', 'further') for m in (ROOT/'collab_course'/wing).glob('[a-z]*.py')}
 sys.path.insert(0, str(ROOT/'docs'))
 from places import Places
 PLACES = Places(ROOT)
@@ -62,9 +67,20 @@ def pages(site): return {p.relative_to(site).as_posix(): Page(p) for p in sorted
 
 
 def test_all_notebooks_and_modules_have_a_page(pages):
-    want = {p.relative_to(ROOT/'nbs').with_suffix('.html').as_posix() for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts}
-    want |= {f'api/{p.stem}.html' for p in (ROOT/'collab_course').glob('[a-z]*.py')}
+    want = {f'{wings.name_of(p)}.html' for p in wings.ALL}
+    want |= {f'api/{m}.html' for m in [*MODULES, 'exercises.engine']}
     assert want <= set(pages)
+
+def test_every_notebook_belongs_to_a_wing():
+    found = [p for p in wings.NBS.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts]
+    assert sorted(found) == sorted(wings.ALL)
+
+def test_what_a_notebook_exports_is_on_its_page(pages):
+    for path in [*wings.FRONT, *wings.MAIN, *wings.SIDE, *wings.FURTHER]:
+        text = ''.join(pages[f'{wings.name_of(path)}.html'].text)
+        sources = [''.join(c['source']) for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+        defined = [d for s in sources if s.startswith('#| export') for d in re.findall(r'^(?:def|class) \w+', s, re.M)]
+        assert [d for d in defined if d not in text] == [], path
 
 def test_links_and_what_is_loaded_exist(pages, site):
     by_path, faults = {(site/k).resolve(): p for k,p in pages.items()}, []
@@ -81,7 +97,7 @@ def test_pages_hold_no_debris(pages):
 
 def test_every_chapter_and_every_question_is_two_clicks_from_the_front_page(pages, site):
     one = {path for path,_ in pages['index.html'].goes_to()}
-    assert {(site/f'{c}.html').resolve() for c in CHAPTERS} <= one
+    assert {(site/f'{c}.html').resolve() for c in CHAPTERS + ROOMS} <= one
     two = {(path.stem, anchor) for name,p in pages.items() if p.path.resolve() in one for path,anchor in p.goes_to()}
     asked = {anchor for stem,anchor in two if stem in CHAPTERS and stem != '09_questionnaire'}
     assert asked | {'r2','r3'} >= set(QUESTIONS) # those two are asked on the board itself
@@ -92,9 +108,19 @@ def test_chapters_know_their_number_their_neighbours_and_their_notebook(pages):
         p = pages[f'{c}.html']
         assert f'# {c.split("_")[0]} ' in f'# {"".join(p.text).split("<!--")[0].strip()}', c
         assert PLACES.published or f'then open {c}.ipynb' in ''.join(p.text), c
-        assert 'To have your answers checked' in ''.join(p.text) or c == '00b_world', c
+        assert 'To have your answers checked' in ''.join(p.text), c
         nav = p.path.read_text(encoding='utf-8').split('class="related-pages"')[1]
         for n in (before, after): assert n is None or f'href="{n}.html"' in nav, (c, n)
+
+def test_rooms_know_their_notebook_and_have_a_heading_of_their_own(pages, site):
+    for c in ROOMS:
+        assert PLACES.published or f'then open {c}.ipynb' in ''.join(pages[f'{c}.html'].text), c
+    sidebar = (site/'index.html').read_text(encoding='utf-8').split('<div class="sidebar-tree">')[1].split('</aside>')[0]
+    captions = re.findall(r'<span class="caption-text">(.*?)</span>|href="(\w+/)?[^"]*"', sidebar)
+    order = list(dict.fromkeys(caption or folder for caption, folder in captions))
+    expected = ['Chapters', '', 'Side rooms', 'side/', 'Further research', 'further/', 'Look things up',
+                'collab_course', 'api/', 'For makers of questions', 'exercises/']
+    assert order == [e for e in expected if wings.FURTHER or e not in ('Further research', 'further/')]
 
 def test_no_page_links_to_a_place_that_does_not_exist_yet(pages):
     if PLACES.published:
@@ -113,18 +139,18 @@ def public(module):
     return [s.name for s in tree if isinstance(s, (ast.FunctionDef, ast.ClassDef)) and s.name in names]
 
 def test_names_in_backticks_lead_to_their_page(pages):
-    where = {n: m.stem for m in (ROOT/'collab_course').glob('[a-z]*.py') for n in public(m)}
+    where = {n: name for name,m in MODULES.items() for n in public(m)}
     checked = 0
-    for c in ['index', *CHAPTERS]:
+    for c in ['index', *CHAPTERS, *ROOMS]:
         for n in set(re.findall(r'`(\w+)(?:\(\))?`', prose(ROOT/'nbs'/f'{c}.ipynb'))) & set(where):
-            assert any(h.split('#')[0] == f'api/{where[n]}.html' and words.strip('()') == n for h,words,_ in pages[f'{c}.html'].links), (c, n)
+            assert any(h.split('#')[0] == f'{"../"*c.count("/")}api/{where[n]}.html' and words.strip('()') == n for h,words,_ in pages[f'{c}.html'].links), (c, n)
             checked += 1
     assert checked > 10
 
 def test_each_word_of_the_glossary_is_linked_once_in_a_chapter(pages):
     entries = {re.sub(r'\W+', '-', h.lower()) for h in re.findall(r'^### (.*)', prose(ROOT/'nbs'/'glossary.ipynb'), re.M)}
     assert entries <= pages['glossary.html'].ids
-    linked = {c: [href.split('#')[1] for href,_,kind in pages[f'{c}.html'].links if 'glossary' in kind] for c in CHAPTERS}
+    linked = {c: [href.split('#')[1] for href,_,kind in pages[f'{c}.html'].links if 'glossary' in kind] for c in CHAPTERS + ROOMS}
     assert all(len(words) == len(set(words)) for words in linked.values())
     assert set().union(*linked.values()) == entries - {'safetensors'} # which is a link already where it stands
 
@@ -141,7 +167,7 @@ def test_nothing_but_the_title_stands_in_the_first_cell():
         assert re.fullmatch(r'# .+\n\n> .+', first), (nb.stem, first[:80])
 
 def test_every_figure_has_a_caption_and_a_description():
-    for nb in (ROOT/'nbs').glob('*.ipynb'):
+    for nb in [*wings.FRONT, *wings.MAIN, *wings.SIDE, *wings.FURTHER]:
         for c in json.loads(nb.read_text(encoding='utf-8'))['cells']:
             drawn = any('image/png' in o.get('data', {}) for o in c.get('outputs', []))
             if drawn: assert '#| fig-cap: ' in ''.join(c['source']) and '#| fig-alt: ' in ''.join(c['source']), (nb.stem, ''.join(c['source'])[:80])
@@ -291,7 +317,7 @@ def serious(tab, name, rules):
 
 def test_pages_can_be_read_by_keyboard_and_by_ear(browser, site):
     faults = []
-    for name in ['index.html', *(f'{c}.html' for c in CHAPTERS), *LOOK_UP, 'exercises/00_engine.html', 'search.html']:
+    for name in ['index.html', *(f'{c}.html' for c in CHAPTERS + ROOMS), *LOOK_UP, 'exercises/00_engine.html', 'search.html']:
         tab = visit(browser, site, name)
         faults += serious(tab, name, {'color-contrast': {'enabled': False}}) # slow, and the same everywhere: see below
         tab.context.close()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from collab_course.exercises.engine import _definitions
+import wings
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = [*sorted((ROOT/'nbs').glob('*.ipynb')), *sorted((ROOT/'nbs'/'exercises').glob('*.ipynb'))]
 SCRIPTS = [p for d in ('docs','scripts','tests') for p in sorted((ROOT/d).rglob('*.py')) if p != Path(__file__)]
 NO_TIES = {'q23'}  # worked answers to questions that say there are none
 
@@ -76,7 +76,7 @@ def an_answer(source):
     return lambda node: isinstance(node, ast.Lambda) or isinstance(node, ast.FunctionDef) and not exported
 
 def all_faults():
-    for path in NOTEBOOKS:
+    for path in wings.ALL:
         for i,cell in enumerate(json.loads(path.read_text(encoding='utf-8'))['cells']):
             source = ''.join(cell['source'])
             skip = an_answer(source) if path.parent.name == 'exercises' else lambda node: False

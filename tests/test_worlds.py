@@ -75,5 +75,5 @@ def test_the_exit_status_says_whether_something_failed(found, monkeypatch, capsy
 
 def test_the_notebooks_with_ratings_are_run():
     names = [worlds.name_of(path) for path in worlds.notebooks()]
-    assert {'05_weight_decay', 'index', 'exercises/09_research', 'exercises/10_all'} <= set(names)
+    assert {'05_weight_decay', 'index', 'side/loader', 'exercises/09_research', 'exercises/10_all'} <= set(names)
     assert 'glossary' not in names and len(set(names)) == len(names)

@@ -23,8 +23,7 @@ from nbclient.exceptions import DeadKernelError
 from nbdev.process import extract_directives
 
 from collab_course.world import write_world
-
-NBS = Path(__file__).resolve().parents[1]/'nbs'
+from wings import ALL, name_of
 
 # With this, a failed assertion shows the values that it compared, as in pytest
 EXPLAIN = """
@@ -62,14 +61,8 @@ class Failure:
 
 def notebooks() -> list:
     "Paths of the notebooks that use the ratings, some of them in the answers to questions"
-    paths = sorted([*NBS.glob('*.ipynb'), *NBS.glob('exercises/*.ipynb')])
     uses = re.compile(r'get_movielens|exercises\.research')
-    return [path for path in paths if uses.search(path.read_text(encoding='utf-8'))]
-
-
-def name_of(path) -> str:
-    "How a notebook is called in the report"
-    return f'exercises/{path.stem}' if path.resolve().parent.name == 'exercises' else path.stem
+    return [path for path in ALL if uses.search(path.read_text(encoding='utf-8'))]
 
 
 def is_skipped(
