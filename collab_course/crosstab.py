@@ -8,22 +8,50 @@ __all__ = ['rating_counts', 'top_crosstab']
 # %% ../nbs/01_crosstab.ipynb #1a9a8524
 import numpy as np, pandas as pd
 
+# %% ../nbs/01_crosstab.ipynb #34ba9ca3
+def check_columns(
+    ratings, # should be a table
+    names # of columns that it should have, once each
+):
+    "Raise a `ValueError` unless `ratings` is a table with the columns `names`"
+    if not isinstance(ratings, pd.DataFrame):
+        raise ValueError(f'The ratings must be a pandas DataFrame, not {type(ratings).__name__}.')
+    columns = list(ratings.columns)
+    for name in names:
+        if columns.count(name) != 1:
+            raise ValueError(f'One column must be called {name!r}. There are {columns}.')
+
 # %% ../nbs/01_crosstab.ipynb #d3c1a7f0
 def rating_counts(
     ratings, # long table, one row a rating
     name:str # column to count by, such as `user` or `title`
 ) -> pd.Series: # number of ratings by value of that column
     "How many ratings each user or title has, most first; ties in the order of the names"
-    return ratings.groupby(name, observed=True).size().sort_values(ascending=False, kind='stable')
+    check_columns(ratings, [name])
+    counts = ratings.groupby(name, observed=True).size()
+    return counts.sort_values(ascending=False, kind='stable')
 
 # %% ../nbs/01_crosstab.ipynb #07df09f8
 def top_crosstab(
-    ratings, # long table with the columns `user`, `title` and `rating`
-    n_users:int=15, # how many people
-    n_items:int=15 # how many titles
+    ratings, # long table, one row a rating
+    n_users:int=15, # how many users
+    n_items:int=15, # how many items
+    user_name=None, item_name=None, rating_name=None # columns; default: the first, second and third
 ) -> pd.DataFrame: # n_users x n_items mean ratings, NaN where there is none
-    "The crosstab of the busiest people and the most rated titles, both in the order of `rating_counts`"
-    users = rating_counts(ratings, 'user').index[:n_users]
-    items = rating_counts(ratings, 'title').index[:n_items]
-    few = ratings[ratings['user'].isin(users) & ratings['title'].isin(items)]
-    return few.groupby(['user','title'], observed=True)['rating'].mean().unstack().reindex(index=users, columns=items)
+    "The crosstab of the busiest users and the most rated items, in the order of `rating_counts`"
+    names = [user_name, item_name, rating_name]
+    if None in names:
+        check_columns(ratings, [])
+        if len(ratings.columns) < 3:
+            raise ValueError(f'Ratings need three columns, not {list(ratings.columns)}.')
+        names = [column if name is None else name for name, column in zip(names, ratings.columns)]
+    check_columns(ratings, names)
+    user_name, item_name, rating_name = names
+    if not pd.api.types.is_numeric_dtype(ratings[rating_name]):
+        kind = ratings[rating_name].dtype
+        raise ValueError(f'Column {rating_name!r} must hold numbers, not {kind}.')
+    users = rating_counts(ratings, user_name).index[:n_users]
+    items = rating_counts(ratings, item_name).index[:n_items]
+    few = ratings[ratings[user_name].isin(users) & ratings[item_name].isin(items)]
+    means = few.groupby([user_name, item_name], observed=True)[rating_name].mean().astype(float)
+    return means.unstack().reindex(index=users, columns=items)

@@ -8,58 +8,195 @@ __all__ = ['save_model', 'load_model']
 # %% ../nbs/side/model_files.ipynb #79973574
 import hashlib, json
 from pathlib import Path
-from types import SimpleNamespace
-from fastai.data.transforms import CategoryMap
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from .dot_product_bias import DotProductBias
+from .dot_product_bias import DotProductBias, NamedModel, as_dot_product_bias
 from .collab_nn import CollabNN
 
 # %% ../nbs/side/model_files.ipynb #5c16e9cc
+def _is_number(x):
+    "Whether `x` is a finite number that fits into 64 bits"
+    return type(x) in (int, float) and abs(x) < 2**64
+
 def _plain(name):
     "A name as text or a number that comes back from JSON as it was"
-    name = name.item() if hasattr(name, 'item') else name
-    if type(name) not in (str, int, float): raise ValueError(f'Only text and numbers can be saved as names, not {name!r}; rename the items or users first.')
+    if getattr(getattr(name, 'dtype', None), 'kind', None) in ('i', 'u', 'f', 'U'): # NumPy's
+        name = name.item()
+    if type(name) is not str and not _is_number(name):
+        raise ValueError(
+            f'Only text and numbers can be saved as names, not {name!r:.60}. Rename the users or '
+            'items before training, for example with astype(str).')
     return name
 
-# %% ../nbs/side/model_files.ipynb #5eff4947
-_makers = {
-    'DotProductBias': lambda w, y_range: DotProductBias(len(w['user_bias.weight']), len(w['item_bias.weight']), w['user_factors.weight'].shape[1], y_range),
-    'CollabNN': lambda w, y_range: CollabNN(w['user_factors.weight'].shape, w['item_factors.weight'].shape, y_range, len(w['layers.0.bias']))}
+# %% ../nbs/side/model_files.ipynb #b11d6f03
+def _savable(learn):
+    "The model in `learn` as one of the two kinds"
+    if not hasattr(learn, 'model') or not hasattr(learn, 'dls'):
+        raise ValueError(
+            'save_model needs a trained model and the names of its users and items: a Learner, or '
+            f'NamedModel.from_dls(model, dls), not {type(learn).__name__}.')
+    if type(learn.model) is CollabNN:
+        return learn.model
+    try:
+        return as_dot_product_bias(learn)
+    except ValueError as e:
+        if 'has no dot product' not in str(e): # its range or its tables are wrong
+            raise
+        kind = type(learn.model)
+        raise ValueError(
+            'save_model can save models with a dot product, and CollabNN, not '
+            f'{kind.__module__}.{kind.__qualname__}.') from None
 
-def _digest(weights, about):
+def _description(learn, model):
+    "The kind, range and names of `model` as JSON"
+    y_range = None if model.y_range is None else [float(limit) for limit in model.y_range]
+    names = {str(c): [_plain(name) for name in learn.dls.classes[c]] for c in learn.dls.cat_names}
+    return json.dumps({'kind': type(model).__name__, 'y_range': y_range, 'names': names})
+
+# %% ../nbs/side/model_files.ipynb #5eff4947
+def _digest(weights, text):
     "A fingerprint of everything in the file"
-    res = hashlib.sha256(about.encode())
-    for k in sorted(weights): res.update(f'{k} {tuple(weights[k].shape)}'.encode() + weights[k].numpy().tobytes())
+    res = hashlib.sha256(text.encode())
+    for name in sorted(weights):
+        weight = weights[name]
+        res.update(f'{name} {tuple(weight.shape)}'.encode() + weight.numpy().tobytes())
     return res.hexdigest()
+
+# %% ../nbs/side/model_files.ipynb #b11d6f07
+def _need(condition, fault):
+    "Raise a `ValueError` that names the `fault`, unless the `condition` holds"
+    if not condition:
+        raise ValueError(fault)
+
+def _once(pairs):
+    "The pairs of a JSON object as a dict"
+    _need(len(dict(pairs)) == len(pairs), 'a name twice')
+    return dict(pairs)
 
 # %% ../nbs/side/model_files.ipynb #d1cb68c7
 def save_model(
-    learn, # a `Learner` with a `DotProductBias` or a `CollabNN`
+    learn, # a trained model with a dot product, or a `CollabNN`, and its names
     path # of the file; `.safetensors` is the usual ending
 ):
-    "Weights and vocabulary, in a file that can't execute code"
-    model, kind = learn.model, type(learn.model).__name__
-    if kind not in _makers: raise ValueError(f"save_model can save {' and '.join(_makers)}, not {kind}.")
-    weights = {k: v.detach().cpu().contiguous() for k,v in model.state_dict().items()}
-    names = {c: [_plain(n) for n in names] for c,names in learn.dls.classes.items()}
-    about = json.dumps({'kind': kind, 'y_range': model.y_range, 'names': names})
-    save_file(weights, path, metadata={'collab_course': about, 'digest': _digest(weights, about)})
+    "Save weights and names in a file that can't run code"
+    path = Path(path).expanduser()
+    if path.exists() and not path.is_file():
+        raise ValueError(f'{path} is not a file. Name one, such as {path/"model.safetensors"}.')
+    if not path.parent.is_dir():
+        raise ValueError(f'There is no folder {path.parent}. Make it first, or save elsewhere.')
+    model = _savable(learn)
+    weights = {name: w.detach().cpu().float().contiguous() for name, w in model.state_dict().items()}
+    text = _description(learn, model)
+    try:
+        _checked(weights, text)
+    except ValueError as e:
+        raise ValueError(f"This model can't be saved: {e}.") from None
+    try:
+        save_file(weights, path, {'collab_course': text, 'digest': _digest(weights, text)})
+    except (SafetensorError, OSError) as e:
+        raise ValueError(f"{path} can't be written: {e}.") from None
 
-# %% ../nbs/side/model_files.ipynb #40a29596
+# %% ../nbs/side/model_files.ipynb #608099f6
+def _read_description(text):
+    "The kind, range and names of a model from their JSON `text`"
+    try:
+        about = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise ValueError('its description is no JSON, or says something twice') from None
+    _need(isinstance(about, dict) and set(about) == {'kind', 'y_range', 'names'},
+          'its description should hold kind, y_range and names')
+    kind, y_range, names = about['kind'], about['y_range'], about['names']
+    _need(kind in ('DotProductBias', 'CollabNN'),
+          "it holds a kind of model that this version doesn't know: update collab_course")
+    if y_range is not None:
+        _need(isinstance(y_range, list) and len(y_range) == 2 and all(map(_is_number, y_range))
+              and y_range[0] < y_range[1], 'its range is not two numbers, the lower one first')
+        y_range = tuple(y_range)
+    _need(isinstance(names, dict) and len(names) == 2, 'it has no names of users and items')
+    for values in names.values():
+        _check_names(values)
+    return kind, y_range, names
+
+# %% ../nbs/side/model_files.ipynb #b11d6f09
+def _check_names(values):
+    "Raise a `ValueError` unless `values` are the names of the rows of a table"
+    _need(isinstance(values, list) and values[:1] == ['#na#'], 'its names do not begin with #na#')
+    _need(all(isinstance(name, str) or _is_number(name) for name in values),
+          'its names are not all text and numbers')
+    _need(len(set(values)) == len(values), 'it has a name twice')
+
+# %% ../nbs/side/model_files.ipynb #ed4202ed
+def _shapes(kind, n_users, n_items, weights):
+    "The name and shape of each weight of a model; the widths are those found in `weights`"
+    def width(name):
+        shape = weights[name].shape if name in weights else ()
+        return shape[-1] if len(shape) else 0
+    users, items = width('user_factors.weight'), width('item_factors.weight')
+    tables = {'user_factors.weight': (n_users, users), 'item_factors.weight': (n_items, items)}
+    if kind == 'DotProductBias':
+        tables['item_factors.weight'] = (n_items, users)
+        return tables | {'user_bias.weight': (n_users, 1), 'item_bias.weight': (n_items, 1)}
+    hidden = width('layers.0.bias')
+    return tables | {'layers.0.weight': (hidden, users + items), 'layers.0.bias': (hidden,),
+                     'layers.2.weight': (1, hidden), 'layers.2.bias': (1,)}
+
+def _check_weights(weights, shapes):
+    "Raise a `ValueError` unless `weights` are those of a model with these `shapes`"
+    _need(set(weights) == set(shapes), f'it should hold these weights and no others: {sorted(shapes)}')
+    for name, weight in weights.items():
+        found = tuple(weight.shape)
+        _need(found == shapes[name], f'{name} should have the shape {shapes[name]}, not {found}')
+        _need(weight.dtype == torch.float32, f'{name} should hold numbers of 32 bits')
+        _need(weight.isfinite().all(),
+              f'{name} holds NaN or infinite numbers, as after a training that has diverged')
+
+def _checked(weights, text):
+    "The kind, range and names of a model, if all is well with it"
+    kind, y_range, names = _read_description(text)
+    sizes = [len(values) for values in names.values()]
+    _check_weights(weights, _shapes(kind, *sizes, weights))
+    return kind, y_range, names
+
+# %% ../nbs/side/model_files.ipynb #d7ec202a
+def _read_file(path):
+    "The weights and the texts in the file at `path`"
+    try:
+        with safe_open(path, 'pt') as f:
+            return {name: f.get_tensor(name) for name in f.keys()}, f.metadata() or {}
+    except OSError as e:
+        raise ValueError(f"it can't be read ({e})") from None
+    except Exception: # whatever safetensors and torch say of a damaged file
+        raise ValueError('it is damaged, or no safetensors file') from None
+
+def _model_from(weights, texts):
+    "The `NamedModel` in a file's weights and texts"
+    _need('collab_course' in texts, 'it is not from save_model, because it has no names')
+    text = texts['collab_course']
+    kind, y_range, names = _checked(weights, text)
+    _need(texts.get('digest') == _digest(weights, text),
+          'its content has changed since it was saved. Copy it again, or save the model again')
+    sizes = [len(values) for values in names.values()]
+    users, items = (weights[f'{side}_factors.weight'].shape[1] for side in ('user', 'item'))
+    with torch.random.fork_rng(devices=[]): # the random start isn't used
+        if kind == 'CollabNN':
+            model = CollabNN(*sizes, (users, items), y_range, len(weights['layers.0.bias']))
+        else:
+            model = DotProductBias(*sizes, users, y_range)
+    model.load_state_dict(weights)
+    return NamedModel(model, *(values[1:] for values in names.values()), *names)
+
+# %% ../nbs/side/model_files.ipynb #03ed3511
 def load_model(
     path # of a file from `save_model`
-): # has `.model` and `.dls`, and goes where `predict` and `top_n` take a `Learner`
-    "What `save_model` saved; a `ValueError` if it isn't that, or no longer"
-    name = Path(path).name
+) -> NamedModel: # goes wherever the model that was saved went; it holds no ratings
+    "What `save_model` saved; a `ValueError` that says why, if the file isn't that, or no longer"
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise ValueError(f'{path} is a folder, not a file.')
+    if not path.exists():
+        raise FileNotFoundError(f'There is no file {path}.')
     try:
-        with safe_open(path, 'pt') as f: weights, meta = {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
-    except SafetensorError: raise ValueError(f'{name} is damaged or no safetensors file; save the model again with save_model.') from None
-    if 'collab_course' not in meta: raise ValueError(f'{name} is not from save_model: it has no vocabulary. Train the model, and save it with save_model.')
-    if meta.get('digest') != _digest(weights, meta['collab_course']): raise ValueError(f'{name} is damaged: its content has changed since it was saved. Copy it again, or save the model again.')
-    about = json.loads(meta['collab_course'])
-    if about['kind'] not in _makers: raise ValueError(f"{name} holds a {about['kind']}, which this version can't make; update collab_course.")
-    model = _makers[about['kind']](weights, about['y_range'] and tuple(about['y_range']))
-    model.load_state_dict(weights)
-    classes = {c: CategoryMap(names, sort=False) for c,names in about['names'].items()}
-    return SimpleNamespace(model=model.eval(), dls=SimpleNamespace(cat_names=list(classes), classes=classes))
+        return _model_from(*_read_file(path))
+    except ValueError as e:
+        raise ValueError(f"{path.name} can't be loaded: {e}.") from None

@@ -80,7 +80,7 @@ class MovieLens:
     "Ratings, films and people in the format of MovieLens-100k"
     name:str # what the data is called
     path:Path # the folder it was read from
-    ratings:pd.DataFrame # user, movie, rating, timestamp, title
+    ratings:pd.DataFrame # user, title, rating, timestamp, movie
     movies:pd.DataFrame # movie, title, year and a 0/1 column for each genre
     users:pd.DataFrame # user, age, sex, occupation, zip
     genres:list # names of the genre columns of `movies`
@@ -93,9 +93,9 @@ class MovieLens:
         name:str # 'u1' to 'u5' (five folds), 'ua' or 'ub' (ten ratings a person held out)
     ) -> tuple: # training ratings, test ratings
         "One of the splits that come with the data"
-        files = [f'{name}.base', f'{name}.test']
         if name not in ('u1', 'u2', 'u3', 'u4', 'u5', 'ua', 'ub'):
-            raise DataError(f'There is no split {name!r}: they are u1 to u5, ua and ub.')
+            raise DataError(f'There is no split {name!r}. The splits are u1 to u5, ua and ub.')
+        files = [f'{name}.base', f'{name}.test']
         check_files(self.path, checksums(self.path), files)
         return tuple(_add_titles(read_ratings(self.path/f), self.movies) for f in files)
 
@@ -104,7 +104,8 @@ def _add_titles(ratings, movies):
     "`ratings` with a column `title`, or a `DataError` where `movies` does not know the film"
     unknown = set(ratings['movie']) - set(movies['movie'])
     if unknown: raise DataError(f'Film {min(unknown)} is rated, but u.item does not list it: these files do not belong together.')
-    return ratings.merge(movies[['movie','title']])
+    merged = ratings.merge(movies[['movie','title']])
+    return merged[['user','title','rating','timestamp','movie']]
 
 # %% ../nbs/00_movielens.ipynb #90e2f6b4
 def read_movielens(

@@ -10,10 +10,12 @@ import pandas as pd
 
 # %% ../nbs/05_weight_decay.ipynb #c1a7ef20
 def shrunk_means(
-    df, # one row a rating
-    by:str='title', rating:str='rating', # columns
-    lam:float=5. # how many average ratings each group gets on top; 0 is the plain mean
-) -> pd.Series:
+    ratings, # a `DataFrame` with one row per rating
+    name:str='title', # column of the groups
+    rating_name:str='rating', # column of the ratings
+    l2:float=5. # how many average ratings each group gets on top; 0 is the plain mean
+) -> pd.Series: # by group
     "Mean rating of each group, pulled toward the overall mean"
-    mean, groups = df[rating].mean(), df.groupby(by, observed=True)[rating]
-    return mean + (groups.sum() - mean*groups.count())/(groups.count() + lam)
+    mean = ratings[rating_name].mean()
+    groups = ratings.groupby(name, observed=True)[rating_name]
+    return mean + (groups.sum() - mean*groups.count())/(groups.count() + l2)

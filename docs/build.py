@@ -48,7 +48,8 @@ def load(module):
 WINGS = {caption: [] for caption in ('Chapters', 'Side rooms', 'Further research', 'Look things up', 'For makers of questions')}
 for path in notebooks(): WINGS[wing(path)].append(path)
 ENGINE, *QUESTIONS = WINGS.pop('For makers of questions')
-MODULES = {module_of(path): path for path in [*sum(WINGS.values(), []), ENGINE] if module_of(path)}
+MODULES = {module_of(path): path for path in [*sum(WINGS.values(), []), ENGINE]}
+MODULES = {module: MODULES[module] for module in sorted(filter(None, MODULES), key='all'.__ne__)} # that one first
 
 
 # --- a notebook

@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np, pandas as pd, pytest
 from collab_course.crosstab import rating_counts, top_crosstab
-from collab_course.dot_product_bias import naive_mse
+from collab_course.dot_product_bias import baseline_mse
 from collab_course.weight_decay import shrunk_means
 
 
@@ -13,7 +13,7 @@ def plain():
     return pd.DataFrame({'user': rng.integers(1, 40, 500), 'title': [f'Film {i}' for i in rng.integers(1, 60, 500)], 'rating': rng.integers(1, 6, 500)})
 
 @pytest.mark.parametrize('f', [lambda r: rating_counts(r, 'user'), lambda r: rating_counts(r, 'title'), lambda r: top_crosstab(r, 9, 7).stack(),
-                               lambda r: naive_mse(r[:20], r[20:]), lambda r: shrunk_means(r, lam=0), lambda r: shrunk_means(r, 'user')])
+                               lambda r: baseline_mse(r[:20], r[20:]), lambda r: shrunk_means(r, l2=0), lambda r: shrunk_means(r, 'user')])
 def test_categories_are_like_plain_columns(plain, f):
     categories = plain.astype({'user': 'category', 'title': 'category'})
     with warnings.catch_warnings():

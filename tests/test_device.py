@@ -11,12 +11,13 @@ from collab_course import exercises, movielens
 from collab_course.collab_nn import CollabNN
 from collab_course.model_files import load_model, save_model
 from collab_course.dot_product import fit_factors
-from collab_course.dot_product_bias import (DotProduct, DotProductBias, DotProductBiasRaw,
-                                            collab_dls, fit, losses, mse, pair_idxs, predict,
-                                            table_sizes)
+from collab_course.dot_product_bias import (DotProduct, DotProductBias, DotProductBiasRaw, NamedModel,
+                                            fit, losses, mse, pair_idxs, predict)
 from collab_course.exercises import dot_product_bias as checkers, research
 from collab_course.exercises.engine import _definitions, judge
-from collab_course.interpretation import tables, top_n
+from collab_course.bootstrapping import fold_in, recommend
+from collab_course.interpretation import similar_items, tables
+from collab_course.loader import collab_dls, table_sizes
 from collab_course.many_models import fit_many, mse_many
 from pretend_gpu import GPU, pretended, refused, run
 import wings
@@ -80,17 +81,18 @@ def test_parameters_stay_the_same_objects_when_moved(gpu):
 def everything(ratings):
     "Results of most of the library's functions for trained models"
     dls = collab_dls(ratings, seed=0, bs=64)
-    n_users, n_items = table_sizes(dls)
     set_seed(0)
-    models = [DotProduct(n_users, n_items, 3), DotProductBias(n_users, n_items, 3),
-              DotProductBiasRaw(n_users, n_items, 3), CollabNN((n_users, 3), (n_items, 3))]
+    models = [make.from_dls(dls, 3) for make in (DotProduct, DotProductBias, DotProductBiasRaw, CollabNN)]
     learns = [fit(dls, model, 1) for model in models]
     learns.append(collab_learner(dls, n_factors=3, y_range=(0, 5.5)))
     preds = [predict(l, ratings['user'], ratings['title'], unknown='na') for l in learns]
     many, history = fit_many(dls, np.geomspace(.1, 1, 2), epochs=1)
-    learn = learns[1]
-    return [*preds, history, mse_many(many, dls.valid).cpu(), losses(learn), *tables(learn),
-            top_n(learn, ratings['user'][0], [])]
+    learn, title = learns[1], dls.classes['title'][1]
+    dots = [*learns[:3], learns[4], NamedModel.from_dls(many[1], dls)]
+    served = [f(l) for l in dots for f in (
+        lambda l: recommend(l, ratings['user'][0], ratings=ratings), lambda l: fold_in(l, {title: 4}),
+        lambda l: recommend(l, answers={title: 4}), lambda l: similar_items(l, title))]
+    return [*preds, history, mse_many(many, dls.valid).cpu(), losses(learn), *tables(learn), *served]
 
 def test_the_library_gives_the_same_results(ratings):
     on_cpu = everything(ratings)
@@ -105,7 +107,8 @@ def test_a_model_is_saved_and_loaded(gpu, ratings, tmp_path):
     assert {d.type for d in devices} == {GPU.type}
     save_model(learn, tmp_path/'model')
     pair = ratings['user'][0], ratings['title'][0]
-    assert predict(load_model(tmp_path/'model'), *pair, 'na') == predict(learn, *pair, 'na')
+    loaded = load_model(tmp_path/'model')
+    assert predict(loaded, *pair, 'na').item() == predict(learn, *pair, 'na').item()
     assert pair_idxs(dls, *pair, 'na').device.type == 'cpu' and not refused
 
 def test_fit_with_fastais_loader(gpu, ratings):

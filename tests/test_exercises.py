@@ -14,7 +14,10 @@ ALL = [f'q{i}' for i in range(1, 32)] + [f'r{i}' for i in range(1, 5)]
 
 
 @pytest.fixture(autouse=True)
-def own_progress(tmp_path, monkeypatch): monkeypatch.setenv('COLLAB_COURSE_PROGRESS', str(tmp_path/'progress.json'))
+def own_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv('COLLAB_COURSE_PROGRESS', str(tmp_path/'progress.json'))
+    monkeypatch.setattr(engine, '_unsaved', {})
+    monkeypatch.setattr(engine, '_news', [])
 
 
 def test_all_questions_are_there():

@@ -1,11 +1,13 @@
 "The loader's promises: an epoch is an epoch, the same seed gives the same, nothing raises a KeyError from inside"
-import random, warnings
+import random, re, warnings
 from collections import Counter
+from decimal import Decimal
+from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from fastai.collab import CollabDataLoaders, collab_learner
 from fastai.tabular.all import (Callback, ItemTransform, Learner, Module, MSELossFlat, RandomSplitter, TabDataLoader,
                                 load_learner, nn, set_seed)
-from collab_course.loader import RatingsDL, collab_dls
+from collab_course.loader import RatingsDL, collab_dls, ratings_range
 from collab_course.dot_product_bias import pair_idxs, predict
 
 pytestmark = [pytest.mark.filterwarnings(f'ignore:{o}') for o in    # all of them fastai's own
@@ -135,12 +137,14 @@ def test_global_random_state_is_left_alone(ratings):
     CollabDataLoaders.from_df(ratings, seed=1, bs=BS, device='cpu')
     assert before != state()                     # fastai's reseeds the whole program
 
-def test_drop_last_is_honoured_when_asked(dls):
+def test_drop_last_is_honoured_when_asked(ratings, dls):
+    dl = collab_dls(ratings, seed=42, bs=BS, device='cpu', drop_last=True).train
+    assert [len(y) for _,y in dl] == [BS]*(403//BS) == [BS]*len(dl)
     dl = dls.train.new(drop_last=True)
     assert [len(y) for _,y in dl] == [BS]*(403//BS) == [BS]*len(dl)
 
 def test_validation_batches_are_large_unless_told(ratings):
-    big = pd.concat([ratings]*20)
+    big = pd.concat([ratings.assign(rating=k) for k in range(20)])
     assert [len(y) for _,y in collab_dls(big, seed=1, device='cpu').valid] == [1024, 988]
     assert len(collab_dls(big, seed=1, val_bs=100, device='cpu').valid) == 21
 
@@ -166,18 +170,51 @@ def test_new_starts_the_same_order_again(ratings):
     (lambda d: d.assign(rating=np.inf),                     'infinite'),
     (lambda d: d.assign(rating=d.rating.astype(str)),       'numbers, not text'),
     (lambda d: d.assign(rating=d.rating.astype(str).astype(object)), 'numbers, not text'),
+    (lambda d: d.assign(rating=d.rating.astype(str).astype('category')), 'numbers, not text'),
+    (lambda d: d.assign(rating=[Decimal(r) for r in d.rating]), 'numbers, not decimal'),
     (lambda d: d.assign(rating=pd.Timestamp(0)),            'numbers, not datetime64'),
+    (lambda d: d.assign(rating=1e30),                       'up to 1e'),
     (lambda d: d.assign(user=d.user.where(d.user>110)),     "'user'"),
     (lambda d: d.assign(title=d.title.where(d.user>110)),   "'title'"),
+    (lambda d: d.assign(title=two_kinds(d.title)),          "'title' mixes numbers, such as .*, with text"),
+    (lambda d: d.assign(title=[[t] for t in d.title]),      "'title' must hold text or numbers"),
+    (lambda d: d.assign(title=[(t, 1) for t in d.title]),   "'title' must hold text or numbers"),
+    (lambda d: d.assign(title=d.title.replace('film 01', '#na#')), "'title' has the name '#na#'"),
+    (lambda d: 'ratings.csv',                               'a pandas DataFrame .* not str'),
+    (lambda d: Path('ratings.csv'),                         'a pandas DataFrame .* not PosixPath|WindowsPath'),
+    (lambda d: d.values.tolist(),                           'a pandas DataFrame .* not list'),
+    (lambda d: d.to_numpy(),                                'a pandas DataFrame .* not ndarray'),
+    (lambda d: d.to_dict('list'),                           'a pandas DataFrame .* not dict'),
+    (lambda d: d['rating'],                                 'a pandas DataFrame .* not Series'),
+    (lambda d: None,                                        'a pandas DataFrame .* not NoneType'),
+    (lambda d: pd.concat([d, d[['title']]], axis=1),        "More than one column is called 'title'"),
+    (lambda d: d.set_axis(pd.MultiIndex.from_product([['a'], d.columns]), axis=1), 'several levels'),
 ])
 def test_bad_tables(ratings, change, words):
     with pytest.raises(ValueError, match=words) as e: collab_dls(change(ratings), seed=1)
     assert '\n' not in str(e.value) and str(e.value).endswith('.')
 
+def two_kinds(titles):
+    "What `pd.read_csv` may make of a large file that it reads in pieces"
+    return pd.Series([int(t[-2:]) if k%3 else t for k,t in enumerate(titles)], titles.index, dtype=object)
+
 @pytest.mark.parametrize('kw,words', [(dict(user_name='who'), 'who'), (dict(item_name='what'), 'what'), (dict(rating_name='stars'), 'stars'),
-                                      (dict(item_name='user'), 'different'), (dict(valid_pct=1), 'valid_pct'), (dict(valid_pct=-.1), 'valid_pct')])
+                                      (dict(item_name='user'), 'different'), (dict(item_name=['title']), 'not by a list'),
+                                      (dict(item_name=pd.Series(['a'])), 'not by a Series'),
+                                      *[(dict(valid_pct=v), 'valid_pct') for v in (1, -.1, 20, 'a', None, float('nan'))],
+                                      *[(dict(bs=v), 'bs must be') for v in (0, -1, 1.5, '64', None)],
+                                      *[(dict(val_bs=v), 'val_bs must be') for v in (0, 2.5)],
+                                      *[(dict(seed=v), 'seed must be') for v in (-1, 1.5, 'a')]])
 def test_bad_arguments(ratings, kw, words):
-    with pytest.raises(ValueError, match=words): collab_dls(ratings, seed=1, **kw)
+    with pytest.raises(ValueError, match=words) as e: collab_dls(ratings, **{'seed': 1, **kw})
+    assert '\n' not in str(e.value) and str(e.value).endswith('.')
+
+def test_unknown_keywords_are_not_swallowed(ratings):
+    with pytest.raises(TypeError, match='shufle'): collab_dls(ratings, seed=1, shufle=True)
+
+def test_numpy_numbers_are_numbers(ratings, dls):
+    other = collab_dls(ratings, seed=np.int64(42), bs=np.int32(BS), valid_pct=np.float32(.2), device='cpu')
+    assert same(batches(dls.train), batches(other.train)) and same(batches(dls.valid), batches(other.valid))
 
 def test_bad_table_changes_nothing(ratings):
     before = ratings.copy()
@@ -190,11 +227,74 @@ def test_columns_by_name_and_fractions(ratings):
     assert list(dls.classes) == ['user','title']
     check_epochs(dls, d)
 
-@pytest.mark.parametrize('kind,stars', [('category', 'Int64'), (object, 'float64'), ('string', 'int8')])
-def test_kind_of_column_makes_no_difference(ratings, dls, kind, stars):
-    other = collab_dls(ratings.astype(dict(user='Int64' if kind == 'string' else kind, title=kind, rating=stars)), seed=42, bs=BS, device='cpu')
+def arrow(kind):
+    pytest.importorskip('pyarrow')
+    return f'{kind}[pyarrow]'
+
+@pytest.mark.parametrize('user,title,stars', [
+    ('category', 'category', 'Int64'), (object, object, 'float64'), ('Int64', 'string', 'int8'), ('uint8', 'str', 'category'),
+    ('Int16', object, object), ('int32', 'category', 'float16'), ('Int64', 'string', 'Float64'), ('arrow', 'arrow', 'arrow'),
+    ('arrow', 'str', 'uint8')])
+def test_kind_of_column_makes_no_difference(ratings, dls, user, title, stars):
+    kinds = {'user': user, 'title': title, 'rating': stars}
+    kinds = {k: arrow('string' if k == 'title' else 'int64') if v == 'arrow' else v for k,v in kinds.items()}
+    other = collab_dls(ratings.astype(kinds), seed=42, bs=BS, device='cpu')
     assert {k:list(v) for k,v in dls.classes.items()} == {k:list(v) for k,v in other.classes.items()}
     assert same(batches(dls.valid), batches(other.valid)) and same(batches(dls.train), batches(other.train))
+
+def test_likes_are_ratings(ratings, dls):
+    likes = collab_dls(ratings.assign(rating=ratings.rating > 3), seed=42, bs=BS, device='cpu')
+    for (x,y),(x2,y2) in zip(batches(dls.train), batches(likes.train)): assert torch.equal(x, x2) and torch.equal((y > 3).float(), y2)
+    assert likes.y_range == (-.5, 1.5)
+
+@pytest.mark.parametrize('names', [[0, 1, 2, 3], ['a b', '', 'r', None], [1.5, True, 'x', 't']])
+def test_columns_may_be_called_anything(ratings, dls, names):
+    other = collab_dls(ratings.set_axis(pd.Index(names, dtype=object), axis=1), seed=42, bs=BS, device='cpu')
+    assert list(other.classes) == names[:2] and same(batches(dls.train), batches(other.train))
+
+@pytest.mark.parametrize('index', [lambda n: [0]*n, lambda n: [f'r{k}' for k in range(n)], lambda n: pd.MultiIndex.from_arrays([range(n)]*2)])
+def test_any_index(ratings, dls, index):
+    other = collab_dls(ratings.set_axis(index(len(ratings))), seed=42, bs=BS, device='cpu')
+    assert same(batches(dls.train), batches(other.train)) and same(batches(dls.valid), batches(other.valid))
+
+# --- warnings ---------------------------------------------------------------------------------------------------
+
+def said(f):
+    "The warnings of `f`, but for those that fastai is to blame for"
+    with warnings.catch_warnings(record=True) as w:
+        warnings.simplefilter('always')
+        f()
+    assert all(x.filename == __file__ for x in w if x.category is UserWarning), 'a warning points to the line that called us'
+    return [str(x.message) for x in w if x.category is UserWarning and 'NumPy array' not in str(x.message)]
+
+def test_a_good_table_warns_of_nothing(ratings): assert said(lambda: collab_dls(ratings, seed=1)) == []
+
+@pytest.mark.parametrize('change,words', [
+    (lambda d: pd.concat([d, d]),                                      '503 of 1006 rows repeat another'),
+    (lambda d: pd.concat([d, d], ignore_index=True).drop(columns='timestamp'), '503 of 1006 rows repeat another'),
+    (lambda d: pd.concat([d, d[:20]]),                                 '20 of 523 rows repeat another'),
+    (lambda d: d.assign(timestamp=881250949 + d.timestamp)[['user','title','timestamp']],      "'timestamp'.* looks like a time stamp"),
+    (lambda d: d.assign(timestamp=881250949 + d.timestamp)[['user','title','timestamp','rating']], "'timestamp'.* another is called 'rating'"),
+    (lambda d: d[['user','title','timestamp','rating']],               "'timestamp'.* another is called 'rating'"),
+    (lambda d: d.rename(columns={'rating': 'Stars'})[['user','title','timestamp','Stars']], "another is called 'Stars'.* rating_name='Stars'"),
+])
+def test_what_trains_without_complaint_and_is_nonsense(ratings, change, words):
+    text, = said(lambda: collab_dls(change(ratings), seed=1))
+    assert re.search(words, text) and text.endswith('.') and '\n' not in text
+
+@pytest.mark.parametrize('change', [
+    lambda d: pd.concat([d, d[:3]]),                                    # three pairs in a thousand twice, as in MovieLens
+    lambda d: pd.concat([d, d.assign(rating=d.rating + 1)]),            # everyone changed their mind about everything
+    lambda d: pd.concat([d, d.assign(timestamp=d.timestamp + 10_000)]), # rated twice, at two times
+])
+def test_rated_twice_is_no_accident(ratings, change): assert said(lambda: collab_dls(change(ratings), seed=1)) == []
+
+def test_named_columns_are_not_doubted(ratings):
+    stamped = ratings.assign(timestamp=881250949 + ratings.timestamp)
+    assert said(lambda: collab_dls(stamped, rating_name='rating', seed=1)) == []
+    assert said(lambda: collab_dls(stamped, rating_name='timestamp', seed=1)) == []
+
+# --- names of rows ----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('kind', ['int64', 'Int64', 'str', 'string', 'category', 'category of int64', object])
 def test_the_vocabulary_is_what_occurs_in_training(ratings, kind):
@@ -221,6 +321,19 @@ def test_who_is_only_in_validation_is_na_and_can_be_seen(ratings, kind):
     x = torch.cat([x for x,_ in dls.valid])
     assert 'obscure' not in dls.classes['title'] and dls.classes['title'][0] == '#na#' and 9999 not in dls.classes['user']
     assert x[3,1] == x[5,0] == 0 and (x == 0).sum() == 2
+
+# --- the range of the ratings -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('scale,want', [
+    (lambda r: r, (.5, 5.5)), (lambda r: 2*r, (1, 11)), (lambda r: r/2, (.25, 2.75)), (lambda r: r > 3, (-.5, 1.5)),
+    (lambda r: 10*r - 20, (-15, 35)), (lambda r: r*0 + 7, (6.5, 7.5)), (lambda r: r.where(r < 5, 1000), (-23.975, 1024.975))])
+def test_the_range_is_half_a_step_wider_than_the_ratings(ratings, scale, want):
+    dls = collab_dls(ratings.assign(rating=scale(ratings.rating)), seed=1)
+    assert dls.y_range == pytest.approx(want)
+    assert ratings_range(dls) == dls.y_range
+
+def test_the_range_of_fastais_own_loaders(ratings):
+    assert ratings_range(CollabDataLoaders.from_df(ratings, seed=1)) == (.5, 5.5)
 
 # --- device -----------------------------------------------------------------------------------------------------
 
@@ -352,8 +465,8 @@ def test_strangers_are_named(dls, users, items, words):
 def test_strangers_on_request_are_row_0(dls):
     assert pair_idxs(dls, [9999, 101], ['nonesuch', 'film 01'], unknown='na')[0].tolist() == [0, 0]
     learn = learner(dls); model = learn.model
-    pred = predict(learn, 9999, 'film 01', unknown='na')
-    assert torch.allclose(pred[0], model.u.weight[0] @ model.i(pair_idxs(dls, 101, 'film 01')[0,1]))
+    pred = predict(learn, 9999, 'film 01', unknown='na').item()
+    assert pred == pytest.approx((model.u.weight[0] @ model.i(pair_idxs(dls, 101, 'film 01')[0,1])).item())
 
 def test_asking_twice_is_still_an_error(dls):
     pair_idxs(dls, 9999, 'film 01', unknown='na')
@@ -368,9 +481,9 @@ def test_predict_is_what_the_model_says(dls, ratings):
     learn = collab_learner(dls, use_nn=True, layers=[10], y_range=(0, 5.5))   # dropout and batch norm: eval mode matters
     learn.model.train()
     got = predict(learn, ratings.user, ratings.title)
-    assert learn.model.training and got.shape == (503,) and not got.requires_grad
+    assert learn.model.training and list(got.index) == list(zip(ratings.user, ratings.title))
     with learn.no_bar(): want,_ = learn.get_preds(dl=dls.test_dl(ratings))
-    assert torch.allclose(got, want[:,0], atol=1e-6)
+    np.testing.assert_allclose(got, want[:,0], atol=1e-6)
     assert predict(learn, [], []).shape == (0,)
 
 def test_a_failing_model_gets_its_mode_back(dls):

@@ -8,6 +8,7 @@ from urllib.error import URLError
 import certifi, pytest
 from collab_course import download, movielens as ml
 from collab_course.download import DataError, check_files, download_ml100k, new_folder
+from collab_course.loader import check_ratings
 from collab_course.movielens import get_movielens, read_movielens, read_ratings
 from collab_course.world import write_world
 
@@ -475,8 +476,20 @@ def test_a_damaged_split_is_not_read(world, tmp_path):
 
 def test_a_split_that_does_not_exist_is_refused(world):
     data = read_movielens(world)
-    for name in ('u6', 'u1.base', '', None):
-        with pytest.raises(DataError, match='u1 to u5, ua and ub'): data.split(name)
+    for name in ('u6', 'u9', 'u1.base', '', None, 1, ['u1']):
+        with pytest.raises(DataError, match='u1 to u5, ua and ub') as e:
+            data.split(name)
+        assert '\n' not in str(e.value)
+
+
+def test_the_first_three_columns_are_user_title_and_rating(world):
+    "So that nobody has to name them"
+    data = read_movielens(world)
+    for ratings in (data.ratings, *data.split('u1')):
+        assert list(ratings) == ['user', 'title', 'rating', 'timestamp', 'movie']
+        assert list(check_ratings(ratings)) == ['user', 'title', 'rating']
+    numbers = data.movies.set_index('title', drop=False)['movie'].groupby(level=0).agg(set)
+    assert all(movie in numbers[title] for title, movie in data.ratings[['title', 'movie']].head(500).values)
 
 
 @pytest.mark.parametrize('text', ['not a list', 'u.data 1', 'u.data one md5'])

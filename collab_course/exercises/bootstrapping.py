@@ -7,7 +7,7 @@ __all__ = ['q26', 'q27']
 
 # %% ../../nbs/exercises/07_bootstrapping.ipynb #63d1bb54
 import numpy as np, torch
-from .engine import Option, Wrong, _numbers, call, define, short
+from .engine import Option, Wrong, as_numbers, call, define, short
 
 # %% ../../nbs/exercises/07_bootstrapping.ipynb #0443ddb0
 q26 = define('q26', title='The bootstrapping problem', chapter='07_bootstrapping', call="q26.check('a', 'b')",
@@ -74,7 +74,7 @@ def _read_numbers(
 ): # factors and bias, as arrays
     "A newcomer's numbers, however they are packed"
     try:
-        factors, bias = (_numbers(x).reshape(-1) for x in got)
+        factors, bias = (as_numbers(x).reshape(-1) for x in got)
         sizes = len(factors), len(bias)
     except Exception: sizes = None
     if sizes == (1,_k): raise Wrong('These are the bias and then the factors. Return them the other way round.', 'swapped', 0)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np, torch
 from torch import nn, tensor
 from torch.nn import functional as F
-from .engine import Mistake, Option, Wrong, _numbers, beside, blame, by_property, call, define, same, short
+from .engine import Mistake, Option, Wrong, as_numbers, beside, blame, by_property, call, define, same, short
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #05548a70
 @contextlib.contextmanager
@@ -110,7 +110,7 @@ _column_slips = (
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #23a5e451
 def _check_column(values, rng):
     "The checker of q14"
-    try: got = _numbers(sorted(values) if isinstance(values, (set, frozenset)) else values)
+    try: got = as_numbers(sorted(values) if isinstance(values, (set, frozenset)) else values)
     except (TypeError, ValueError, OverflowError): raise Wrong(f'Predict the **numbers**, as a list. This is `{short(values)}`.', 'not-values', 2) from None
     if got.tolist() == 64 or len(got.reshape(-1)) == 64: raise Wrong('64 is the size of the batches in the book. This `x` is smaller; what the brackets do '
         'is the same for any size.', 'batch-of-64', 2)
@@ -514,7 +514,8 @@ def _check_converted(f, n_users, n_items, k, rng):
             says, slip, hint = _shape_slip(name, tuple(got[name].shape), shape, other)
             raise Wrong(f'{says}{sizes}{name}\nexpected: shape {shape}\ngot:      shape {tuple(got[name].shape)}\n```', slip, hint)
     from collab_course.dot_product_bias import DotProductBiasRaw
-    raw, x = DotProductBiasRaw(n_users, n_items, k), torch.cartesian_prod(torch.arange(n_users), torch.arange(n_items))
+    raw = DotProductBiasRaw(n_users, n_items, k, (0,5.5))
+    x = torch.cartesian_prod(torch.arange(n_users), torch.arange(n_items))
     raw.load_state_dict(got)
     U, V, b, c = (weights[f'{name}.weight'].double().numpy() for name in want)
     said, wanted = raw(x).detach(), torch.tensor(5.5/(1 + np.exp(-(U @ V.T + b + c.T)))).reshape(-1)
@@ -566,24 +567,27 @@ def _expected(logits): return logits.softmax(dim=1) @ torch.arange(1, 6).to(logi
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #5ab74adb
 def _valid_mse(make, loss, stars, seed=0, wd=.3, **kw):
     "Train `make(n_users, n_items)` quickly; the valid MSE of `stars` of what it returns"
-    from collab_course.dot_product_bias import Learner
+    from fastai.basics import Learner
     from collab_course.loader import collab_dls, table_sizes
-    dls = collab_dls(_ratings(), item_name='title', seed=seed, bs=1024, device='cpu')
+    dls = collab_dls(_ratings(), seed=seed, bs=1024, device='cpu')
     torch.manual_seed(seed)
     learn = Learner(dls, make(*table_sizes(dls)), loss_func=loss)
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(3, 2e-2, wd=wd)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(3, 2e-2, wd=wd)
     x, y = dls.valid.tensors
     with torch.no_grad(): return F.mse_loss(stars(learn.model.eval()(x)).reshape(-1), y.reshape(-1)).item()
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #466b5367
 @functools.cache
 def _to_beat(seed=0):
-    "Valid MSE of the film's mean, of film and person, and of the chapter's model"
-    from collab_course.dot_product_bias import DotProductBias, mse, naive_mse
-    from collab_course.loader import _split
-    ratings = _ratings()
-    naive = naive_mse(*(ratings.iloc[i] for i in _split(len(ratings), .2, seed)))
-    return naive['film mean'], naive['film + person'], _valid_mse(lambda u, i: DotProductBias(u, i, 50), mse, lambda preds: preds, seed)
+    "Valid MSE of the item's mean, of item and user, and of the chapter's model"
+    from collab_course.dot_product_bias import DotProductBias, baseline_mse, mse
+    from collab_course.loader import collab_dls
+    baselines = baseline_mse(collab_dls(_ratings(), seed=seed, device='cpu'))
+    def model(n_users, n_items):
+        return DotProductBias(n_users, n_items, y_range=(0,5.5))
+    chapter = _valid_mse(model, mse, lambda preds: preds, seed)
+    return baselines['item mean'], baselines['item + user'], chapter
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #9090b03e
 def _check_form(cls):
@@ -616,7 +620,7 @@ def _check_five(cls, rng):
     _check_form(cls)
     got, (film, both, chapter) = _valid_mse(cls, _star_loss, _expected), _to_beat()
     numbers = (f"\n\n| valid MSE | |\n|---|---|\n| your model, expected rating | {got:.3f} |\n| each film's mean | {film:.3f} |\n"
-        f'| film + person | {both:.3f} |\n| `DotProductBias`, the same epochs | {chapter:.3f} |')
+        f'| item + user | {both:.3f} |\n| `DotProductBias`, the same epochs | {chapter:.3f} |')
     if not got < film: raise Wrong(f'The form is right, and it can be trained, but what comes out is **no better than each film\'s mean**. Look at the '
         f'numbers it starts with.{numbers}', 'no-better', 3)
     return f'It beats the mean of each film.{numbers}'

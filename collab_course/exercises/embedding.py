@@ -55,11 +55,11 @@ assert (by_index != 0).any(dim=1).nonzero().flatten().tolist() == [3, 8]        
 q9.check('c', 'e')''')
 
 # %% ../../nbs/exercises/03_embedding.ipynb #16d32764
-def _tensor(x):
+def as_tensor(x):
     "A tensor, array or list of rows as a tensor of 64-bit floats; nothing for anything else"
-    with contextlib.suppress(Exception): return torch.stack([_tensor(r) for r in x]) if isinstance(x, (list, tuple)) else torch.as_tensor(x).detach().cpu().double()
+    with contextlib.suppress(Exception): return torch.stack([as_tensor(r) for r in x]) if isinstance(x, (list, tuple)) else torch.as_tensor(x).detach().cpu().double()
 
-def _same_rows(got, want): return same(_tensor(got), _tensor(want))
+def _same_rows(got, want): return same(as_tensor(got), as_tensor(want))
 
 # %% ../../nbs/exercises/03_embedding.ipynb #b5c0ae8d
 def _rows(matrix, idx): return torch.stack([matrix[i] for i in idx.tolist()])
@@ -116,7 +116,7 @@ def _by_product(f, rng):
             f'be is up to the matrix.\n\n{blame(e)}', 'too-short', 3) from None
     m, i = _matrix(rng, 3, 2), tensor([2, 0]); m[1] = torch.nan
     got = call(f, m, i)
-    if not _tensor(got).isnan().all():
+    if not as_tensor(got).isnan().all():
         raise Wrong('The rows are right, but **no product** made them. A product touches all of the matrix: in this example also row 1, which nobody asks for '
             'and which is not a number. Zero times NaN is NaN, and NaN it stays in every sum. Your rows came without it, so they were picked.\n\n'
             f'```\n{beside("matrix = ", m)}\n{beside("idx = ", i)}\n\nexpected: NaN everywhere\n{beside("got:      ", got)}\n```', 'by-index', 0)

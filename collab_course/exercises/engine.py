@@ -78,10 +78,10 @@ def beside(
     return f'{name.rstrip()}\n{text}' if '\n' in text else name+text
 
 # %% ../../nbs/exercises/00_engine.ipynb #634a73ad
-def _numbers(x):
+def as_numbers(x):
     "A tensor of any device, or whatever else numpy takes, as an array of floats"
     if isinstance(x, torch.Tensor): return x.detach().cpu().double().numpy()
-    if isinstance(x, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in x): x = [_numbers(v) for v in x]
+    if isinstance(x, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in x): x = [as_numbers(v) for v in x]
     return np.asarray(x, dtype=float)
 
 # %% ../../nbs/exercises/00_engine.ipynb #d81c228e
@@ -93,7 +93,7 @@ def _same(got, want, tol):
     if isinstance(want, (pd.DataFrame, pd.Series)):
         check = pd.testing.assert_frame_equal if isinstance(want, pd.DataFrame) else pd.testing.assert_series_equal
         return check(got, want, check_dtype=False, check_names=False, rtol=tol, atol=tol) is None
-    if isinstance(want, (torch.Tensor, np.ndarray)): return isinstance(got, type(want)) and tuple(got.shape) == tuple(want.shape) and np.allclose(_numbers(got), _numbers(want), tol, tol, equal_nan=True)
+    if isinstance(want, (torch.Tensor, np.ndarray)): return isinstance(got, type(want)) and tuple(got.shape) == tuple(want.shape) and np.allclose(as_numbers(got), as_numbers(want), tol, tol, equal_nan=True)
     return got is want or (type(got) is type(want) and got == want)
 
 # %% ../../nbs/exercises/00_engine.ipynb #116a8cde

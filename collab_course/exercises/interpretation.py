@@ -95,11 +95,12 @@ def _biases(seed):
     "The films' biases in a model trained as in the chapter"
     from fastai.basics import set_seed
     from collab_course.dot_product_bias import DotProductBias, fit
-    from collab_course.loader import collab_dls, table_sizes
+    from collab_course.loader import collab_dls
     from collab_course.interpretation import tables
-    dls = collab_dls(_ratings()[0], item_name='title', seed=seed, bs=512, device='cpu')
+    dls = collab_dls(_ratings()[0], seed=seed, device='cpu')
     set_seed(seed)
-    return tables(fit(dls, DotProductBias(*table_sizes(dls), 50), lr=1e-2, wd=.4))[1]['bias']
+    learn = fit(dls, DotProductBias.from_dls(dls, y_range=(0, 5.5)))
+    return tables(learn)[1]['bias']
 
 # %% ../../nbs/exercises/06_interpretation.ipynb #409d37e4
 def _words(title): return sorted(re.findall(r'\w+', title.casefold()))
@@ -141,7 +142,7 @@ q24 = define('q24', title='Bias or mean', chapter='06_interpretation', call='q24
     ask="""Is a list of films sorted by their bias the same as one sorted by their mean rating? Give an example to show that it isn't: the titles of two films, each with
 at least 50 ratings, of which **one has the higher mean rating and the other the higher bias**.
 
-The biases are those of models trained as in chapter 06 (`collab_dls` by `'title'` with `bs=512`; `DotProductBias` with 50 factors; `lr=1e-2`, `wd=.4`; seeds 0, 1 and 2), and
+The biases are those of models trained as in chapter 06 (`DotProductBias` with 50 factors and `y_range=(0, 5.5)`; `collab_dls` and `fit` as they are; seeds 0, 1 and 2), and
 two of three must say so. The order of the two titles is free. Your first check trains these models, which takes some seconds.""",
     hints=("Take the titles from the data: `get_movielens().ratings['title']`. Then you need two numbers for each film, `ratings.groupby('title')['rating'].mean()` and the bias "
         "that `tables(learn)` gives.",
@@ -159,12 +160,12 @@ for some.""",
     code="""from fastai.basics import set_seed
 from collab_course.movielens import get_movielens
 from collab_course.dot_product_bias import DotProductBias, fit
-from collab_course.loader import collab_dls, table_sizes
+from collab_course.loader import collab_dls
 from collab_course.interpretation import tables
 ratings = get_movielens().ratings
-dls = collab_dls(ratings, item_name='title', seed=0, bs=512)
+dls = collab_dls(ratings, seed=0)
 set_seed(0)
-users, items = tables(fit(dls, DotProductBias(*table_sizes(dls), 50), lr=1e-2, wd=.4))
+users, items = tables(fit(dls, DotProductBias.from_dls(dls, y_range=(0, 5.5))))
 
 films = ratings.groupby('title')['rating'].agg(['mean','count']).join(items['bias'], how='inner')
 films = films[films['count'] >= 50]

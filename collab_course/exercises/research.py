@@ -9,7 +9,7 @@ __all__ = ['r2', 'r3']
 import functools, itertools, re
 from dataclasses import dataclass
 import numpy as np, pandas as pd, torch
-from .engine import Wrong, call, define, letters, short, _numbers
+from .engine import Wrong, call, define, letters, short, as_numbers
 from ..movielens import get_movielens
 
 # %% ../../nbs/exercises/09_research.ipynb #e92beaff
@@ -89,15 +89,16 @@ class _Fold:
 def _all_columns():
     "The ratings, with all that is known of film and person"
     data = get_movielens()
-    return data.ratings.merge(data.movies.drop(columns='title'), on='movie').merge(data.users, on='user')
+    ratings = data.ratings[['user','movie','rating','timestamp','title']]
+    return ratings.merge(data.movies.drop(columns='title'), on='movie').merge(data.users, on='user')
 
 # %% ../../nbs/exercises/09_research.ipynb #1a4ef1e7
-def _offsets(train, pairs, lam=5.):
+def _offsets(train, pairs, l2=5.):
     "Overall mean, and what each film and each person is above or below it, both shrunk and fitted together"
     mean = train['rating'].mean()
     film, person = pd.Series(dtype=float), pd.Series(dtype=float)
     def of(df, col, offsets): return df[col].map(offsets).astype(float).fillna(0)
-    def fit(col, left): return left.groupby(train[col]).sum()/(left.groupby(train[col]).count() + lam)
+    def fit(col, left): return left.groupby(train[col]).sum()/(left.groupby(train[col]).count() + l2)
     for _ in range(8):
         film = fit('movie', train['rating'] - mean - of(train, 'user', person))
         person = fit('user', train['rating'] - mean - of(train, 'movie', film))
@@ -110,28 +111,28 @@ def _rmse(preds, truth): return float(np.sqrt(np.mean((preds - truth)**2)))
 @functools.cache
 def _fold(k):
     "Fold `k` of five"
-    from collab_course.dot_product_bias import naive_mse
+    from collab_course.dot_product_bias import baseline_mse
     df = _all_columns()
     held = np.random.default_rng(0).permutation(len(df)) % 5 == k
     train, test = df[~held].reset_index(drop=True), df[held].reset_index(drop=True)
     pairs, truth = test.drop(columns='rating'), test['rating'].to_numpy(float)
-    scores = (naive_mse(train, test, item='movie')**.5).drop('person mean').to_dict()
-    scores['film + person, shrunk'] = _rmse(_offsets(train, pairs), truth)
-    return _Fold(train, pairs, truth, scores, scores['film + person, shrunk'] - .01)
+    scores = (baseline_mse(train, test, item_name='movie')**.5).drop('user mean').to_dict()
+    scores['item + user, shrunk'] = _rmse(_offsets(train, pairs), truth)
+    return _Fold(train, pairs, truth, scores, scores['item + user, shrunk'] - .01)
 
 # %% ../../nbs/exercises/09_research.ipynb #bd4e2ed0
 @functools.cache
 def _course(k):
     "RMSE of chapter 05's model on fold `k`"
     from collab_course.loader import collab_dls
-    from collab_course.dot_product_bias import pair_idxs
+    from collab_course.dot_product_bias import NamedModel, predict
     from collab_course.many_models import fit_many
     f = _fold(k)
     torch.manual_seed(0)
-    dls = collab_dls(f.train, 'user', 'movie', 'rating', valid_pct=.01, seed=0, bs=512, device='cpu')
-    model = fit_many(dls, [.4])[0].eval()
-    with torch.no_grad(): preds = model(pair_idxs(dls, f.pairs['user'], f.pairs['movie'], unknown='na'))
-    return _rmse(preds[:,0].numpy(), f.truth)
+    dls = collab_dls(f.train, 'user', 'movie', 'rating', valid_pct=.01, seed=0, device='cpu')
+    models, _ = fit_many(dls, .4, y_range=(0, 5.5))
+    preds = predict(NamedModel.from_dls(models[0], dls), f.pairs['user'], f.pairs['movie'], unknown='na')
+    return _rmse(preds.to_numpy(), f.truth)
 
 # %% ../../nbs/exercises/09_research.ipynb #f962b304
 def _small(rng):
@@ -146,7 +147,7 @@ def _small(rng):
 # %% ../../nbs/exercises/09_research.ipynb #390c523f
 def _as_floats(got, n):
     "One number for each of `n` pairs"
-    try: preds = _numbers(got)
+    try: preds = as_numbers(got)
     except Exception: raise Wrong(f'Numbers should come back, in a list, an array or a tensor. What came is\n\n```\n{short(got)}\n```', 'not-numbers', 0) from None
     if preds.size != n: raise Wrong(f'For {n:,} pairs there should be {n:,} predictions. What came has the shape {tuple(preds.shape)}.', 'wrong-length', 0)
     if not np.isfinite(preds).all(): raise Wrong(f'{(~np.isfinite(preds)).sum():,} of {n:,} predictions are not finite numbers.', 'not-finite', 1)
@@ -174,7 +175,7 @@ def _aligned(preds, pairs, by, kind):
 # %% ../../nbs/exercises/09_research.ipynb #abf6f442
 def _diagnosis(preds, f):
     "What is wrong with predictions that don't reach the bar: text, name and hint"
-    mine, naive = _rmse(preds, f.truth), f.scores['film + person']
+    mine, naive = _rmse(preds, f.truth), f.scores['item + user']
     if np.ptp(preds) < 1e-6: return 'It predicts **the same number** for every pair.', 'constant', 2
     for by,kind in itertools.product(_orders, _kinds):
         if _rmse(_aligned(preds, f.pairs, by, kind), f.truth) < naive:
@@ -194,7 +195,7 @@ def _check_r3(predict, rng):
     f = _fold(k)
     preds = _as_floats(predict(f.train.copy(), f.pairs.copy()), len(f.pairs))
     mine = _rmse(preds, f.truth)
-    rows = f.scores | {'to reach': f.bar} | ({'the model of chapter 05': _course(k)} if mine < f.scores['film + person'] else {}) | {'**yours**': mine}
+    rows = f.scores | {'to reach': f.bar} | ({'the model of chapter 05': _course(k)} if mine < f.scores['item + user'] else {}) | {'**yours**': mine}
     board = '| | RMSE |\n|---|---|\n' + '\n'.join(f'| {n} | {e:.4f} |' for n,e in rows.items())
     if mine < .8*f.bar: raise Wrong(f'{board}\n\nThat is better than anybody can be who has not **seen these ratings**. Use nothing but `train`.', 'seen-the-ratings', 0)
     if mine > f.bar:
@@ -216,7 +217,7 @@ A check takes as long as your training does, at most 150 seconds. Keep it within
         'Some films in `pairs` have no rating in `train`. Decide what you say about them: the overall mean and the person\'s offset are a start. With the course\'s models, `predict(..., unknown=\'na\')`.',
         'Start from the overall mean, an offset for each film and one for each person, both shrunk. Only then let taste explain what is left over.',
         'A `DotProductBias` on `collab_dls(train, ...)` with the weight decay of chapter 05 reaches the bar by itself. Without decay it does not: it overfits. So do not look for a larger model, look for the decay.',
-        'Two models that err differently are better together: take the mean of `DotProductBias` with wd=0.4, lr=1e-2, bs=512, and of a weighted mean of what the person gave to similar films, both as predicted stars.'),
+        'Two models that err differently are better together: take the mean of `DotProductBias` as `fit` trains it (wd=0.4, lr=1e-2, bs=512), and of a weighted mean of what the person gave to similar films, both as predicted stars.'),
     answer='''The answer is the mean of two models: chapter 05's `DotProductBias`, and what the person left over (above or below the shrunk offsets) on films that others rated alike. Each of them alone reaches the bar. They err differently, so their mean is better than either.
 
 How good is that? In five-fold cross-validation on these 100,000 ratings the README of **Surprise** (Nicolas Hug's library, its defaults) reports an RMSE of 0.944 for offsets alone, 0.931 for neighbours with offsets, 0.934 for SVD, which is our model, and 0.919 for SVD++.
@@ -227,14 +228,14 @@ Three ways to fool oneself. **Comparing across data sets**: the same SVD reaches
 And the other columns? Each person's leaning to genres, on top of the offsets, is worth about 0.01. On top of factors and neighbours nothing is left of it: who rated what says it already. Such columns are for those of whom there are no ratings.''',
     code='''import numpy as np, torch
 from collab_course.dot_product_bias import DotProductBias, fit
-from collab_course.loader import collab_dls, table_sizes
+from collab_course.loader import collab_dls
 from collab_course.dot_product_bias import predict as predicted_by
 
 def factors(train, pairs):
-    dls = collab_dls(train, 'user', 'movie', 'rating', valid_pct=0, seed=0, bs=512)
+    dls = collab_dls(train, 'user', 'movie', 'rating', valid_pct=0, seed=0)
     torch.manual_seed(0)
-    learn = fit(dls, DotProductBias(*table_sizes(dls), 50), 5, lr=1e-2, wd=.4)
-    return predicted_by(learn, pairs['user'], pairs['movie'], unknown='na').numpy()
+    learn = fit(dls, DotProductBias.from_dls(dls, y_range=(0, 5.5)))
+    return predicted_by(learn, pairs['user'], pairs['movie'], unknown='na').to_numpy()
 
 def neighbours(train, pairs):
     n_users, n_films = (max(train[c].max(), pairs[c].max()) + 1 for c in ('user', 'movie'))

@@ -9,7 +9,7 @@ __all__ = ['q19', 'q20', 'q21', 'q22']
 import re, unicodedata
 import numpy as np, torch
 from .engine import Mistake, Option, Wrong, by_property, define, same, short
-from .embedding import _tensor
+from .embedding import as_tensor
 
 # %% ../../nbs/exercises/05_weight_decay.ipynb #abdb309e
 _right_names = r'\b(l ?(2|two)|ell ?2|ridge|tikhonov|tychonoff?)'
@@ -80,7 +80,7 @@ def _examples(rng):
 def _with_loss(rng): return [(torch.tensor(float(rng.integers(1, 99))/10), *example) for example in _examples(rng)]
 
 def _decayed(loss, params, wd): return float(loss + wd*np.square(params.numpy().astype(float)).sum())
-def _same_numbers(got, want): return same(_tensor(got), _tensor(want))
+def _same_numbers(got, want): return same(as_tensor(got), as_tensor(want))
 
 # %% ../../nbs/exercises/05_weight_decay.ipynb #edda9292
 _decay_mistakes = [

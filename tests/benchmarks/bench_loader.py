@@ -10,8 +10,11 @@ from collab_course.movielens import get_movielens
 
 warnings.filterwarnings('ignore', message='The given NumPy array is not writable')
 
-def stock(ratings, seed, bs): return CollabDataLoaders.from_df(ratings, item_name='title', seed=seed, bs=bs, dl_type=TabDataLoader)
-def ours(ratings, seed, bs): return collab_dls(ratings, item_name='title', seed=seed, bs=bs)
+def stock(ratings, seed, bs):
+    return CollabDataLoaders.from_df(
+        ratings, item_name='title', seed=seed, bs=bs, dl_type=TabDataLoader)
+
+def ours(ratings, seed, bs): return collab_dls(ratings, seed=seed, bs=bs)
 
 variants = { # name: (loaders, batch size, learning rate, weight decay, loss)
     'fastai, bs=64':                  (stock, 64, 5e-3, .1, MSELossFlat()),
@@ -24,7 +27,7 @@ variants = { # name: (loaders, batch size, learning rate, weight decay, loss)
 def train(dls, seed, epochs, lr, wd, loss):
     "Seconds that `fit_one_cycle` takes, and the valid MSE it ends with"
     set_seed(seed)
-    learn = Learner(dls, DotProductBias(*table_sizes(dls), 50), loss_func=loss)
+    learn = Learner(dls, DotProductBias(*table_sizes(dls), y_range=(0,5.5)), loss_func=loss)
     with learn.no_bar(), learn.no_logging():
         start = time.perf_counter()
         learn.fit_one_cycle(epochs, lr, wd=wd)

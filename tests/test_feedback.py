@@ -1,0 +1,183 @@
+"Alternating least squares on tables of all kinds, and what is made of ratings with names"
+import numpy as np
+import pandas as pd
+import pytest
+
+from collab_course.bootstrapping import recommend
+from collab_course.dot_product_bias import predict
+from collab_course.feedback import (
+    als, cap_ratings, diversity, enthusiasts, gini, simulate, sprinkle, unsure)
+
+USERS = pd.Index([7, 3, 5, 9], name='reader')
+BOOKS = pd.Index(['d', 'a', 'c'], name='book')
+STARS = np.array([[5, np.nan, 1], [4, 2, np.nan], [np.nan, 1, 3], [5, 3, 1]])
+TABLE = pd.DataFrame(STARS, USERS, BOOKS)
+LOVED = pd.Series({'a': False, 'c': True, 'd': True})
+
+
+def fitted(ratings, **kwargs):
+    return als(ratings, n_factors=2, **kwargs).predict()
+
+
+def test_a_pivot_of_a_long_table_keeps_its_names():
+    long = TABLE.stack().rename('rating').reset_index()
+    preds = fitted(long.pivot(index='reader', columns='book', values='rating'))
+    assert preds.shape == (4, 3)
+    assert (preds.index.name, preds.columns.name) == ('reader', 'book')
+    assert preds.index.tolist() == sorted(USERS) and preds.columns.tolist() == sorted(BOOKS)
+    assert preds.notna().all(axis=None)
+    assert preds.loc[7, 'd'] > preds.loc[5, 'a'] # 5 stars, and 1
+
+
+@pytest.mark.parametrize('kind', ['Float64', 'Int64', 'float32', object])
+def test_all_kinds_of_columns_give_the_same(kind):
+    np.testing.assert_allclose(fitted(TABLE.astype(kind)), fitted(TABLE), rtol=1e-5)
+
+
+@pytest.mark.parametrize('table', [STARS, STARS.astype('float32'), STARS.tolist()])
+def test_without_names_in_no_names_out(table):
+    preds = fitted(table)
+    assert isinstance(preds, np.ndarray)
+    np.testing.assert_allclose(preds, fitted(TABLE).to_numpy(), rtol=1e-5)
+
+
+def test_a_user_without_ratings_gets_what_is_liked_on_average():
+    preds = fitted(np.r_[STARS, np.full((1, 3), np.nan)])
+    assert np.isfinite(preds).all()
+    model = als(np.r_[STARS, np.full((1, 3), np.nan)], n_factors=2)
+    np.testing.assert_allclose(model.users[4], 0)
+    np.testing.assert_allclose(preds[4], model.mean + model.items[:,0], rtol=1e-5)
+
+
+def test_the_named_model_predicts_the_same_by_name():
+    factors = als(TABLE, n_factors=2)
+    named, preds = factors.named(), factors.predict()
+    assert named.dls.cat_names == ['reader', 'book']
+    for user in USERS:
+        for book in BOOKS:
+            assert predict(named, user, book).item() == pytest.approx(preds.loc[user, book], abs=1e-4)
+    best = recommend(named, answers={'d': 5}, n=2)
+    assert set(best.index) == {'a', 'c'}
+
+
+def test_without_names_there_is_no_named_model():
+    with pytest.raises(ValueError, match='give als a DataFrame'):
+        als(STARS, n_factors=2).named()
+
+
+def test_weights_with_names_are_aligned():
+    weight = pd.DataFrame([[1., 2, 3], [4, 5, 6], [7, 8, 9], [1, 1, 1]], USERS, BOOKS)
+    turned = weight.loc[sorted(USERS), sorted(BOOKS)]
+    expected = fitted(STARS, weight=weight.to_numpy())
+    np.testing.assert_allclose(fitted(TABLE, weight=turned), expected, rtol=1e-5)
+
+
+TWO_LEVELS = pd.concat({'rating': TABLE}, axis=1)
+BAD = {
+    'nothing known': (np.full((2, 2), np.nan), {}, 'nothing to learn'),
+    'nothing at all': (pd.DataFrame(), {}, 'nothing to learn|users x items'),
+    'weights of 0': (STARS, {'weight': 0.}, 'nothing to learn'),
+    'one row': (STARS[0], {}, 'users x items'),
+    'text': (TABLE.astype(object).replace(5, 'good'), {}, 'must be numbers'),
+    'an array of text': (np.array([['a', 'b']]), {}, 'must be numbers'),
+    'infinite': (TABLE.replace(5, np.inf), {}, 'finite'),
+    'two levels': (TWO_LEVELS, {}, 'several levels'),
+    'another shape of weights': (STARS, {'weight': np.ones(2)}, 'do not go with'),
+    'negative weights': (STARS, {'weight': -1.}, 'not negative'),
+    'weights of others': (TABLE, {'weight': TABLE.rename(index={7: 8})}, 'users x items'),
+    'no penalty': (STARS, {'l2': 0.}, 'l2'),
+    'start with other items': (STARS, {'start': als(STARS[:,:2], 2)}, 'other items'),
+    'start in another order': (TABLE, {'start': als(TABLE[['a', 'c', 'd']], 2)}, 'other items'),
+}
+
+
+@pytest.mark.parametrize('name', BAD)
+def test_what_als_cannot_use_gets_a_sentence(name):
+    ratings, kwargs, sentence = BAD[name]
+    with pytest.raises(ValueError, match=sentence) as caught:
+        fitted(ratings, **kwargs)
+    assert '\n' not in str(caught.value)
+
+
+def test_enthusiasts_keep_the_items_names():
+    fans = enthusiasts(TABLE, LOVED, 6)
+    assert fans.columns.equals(BOOKS) and fans.index.name == 'reader'
+    assert fans.index.is_unique and not set(fans.index) & set(USERS)
+    assert (fans[['c', 'd']] == 5).all(axis=None)
+    assert set(fans['a'].dropna()) <= set(TABLE['a'].dropna())
+    assert len(pd.concat([TABLE, fans])) == 10
+
+
+@pytest.mark.parametrize('kind', ['single-minded', 'all-round', 'honest'])
+def test_enthusiasts_with_and_without_names_are_the_same(kind):
+    expected = fitted(TABLE)
+    turned = expected.loc[sorted(USERS), sorted(BOOKS)]
+    named = enthusiasts(TABLE, LOVED, 3, kind, turned)
+    plain = enthusiasts(STARS, LOVED[BOOKS].to_numpy(), 3, kind, expected.to_numpy())
+    assert isinstance(plain, np.ndarray)
+    np.testing.assert_array_equal(named, plain)
+
+
+def test_enthusiasts_give_the_highest_rating_of_the_data():
+    assert enthusiasts(2*TABLE, LOVED, 3)['d'].tolist() == [10, 10, 10]
+
+
+@pytest.mark.parametrize('items, kwargs, sentence', [
+    (LOVED[['a', 'c']], {}, 'True or False'), ([True, False], {}, 'True or False'),
+    (['a'], {}, 'True or False'), (LOVED, {'kind': 'mad'}, 'kind is'),
+    (LOVED, {'kind': 'honest'}, 'expected')])
+def test_what_enthusiasts_cannot_use_gets_a_sentence(items, kwargs, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        enthusiasts(TABLE, items, 2, **kwargs)
+
+
+def test_a_cap_keeps_names_and_ratings():
+    capped = cap_ratings(TABLE.astype('Int64'), 1)
+    assert capped.index.equals(USERS) and capped.columns.equals(BOOKS)
+    assert (capped.count(axis=1) == 1).all()
+    left = capped.notna()
+    assert (capped.where(left) == TABLE.where(left))[left].sum().sum() == 4
+    np.testing.assert_array_equal(cap_ratings(STARS, 1), capped)
+    assert TABLE.equals(cap_ratings(TABLE, 3))
+    with pytest.raises(ValueError, match='at least 1'):
+        cap_ratings(TABLE, 0)
+
+
+def test_lists_of_names_are_as_good_as_lists_of_numbers():
+    assert diversity([['a', 'b'], ['b', 'c']]) == diversity([[0, 1], [1, 2]]) == .5
+    for lists in ([['a']], ['a', 'b'], []):
+        with pytest.raises(ValueError, match='two lists'):
+            diversity(lists)
+
+
+@pytest.mark.parametrize('counts', [[], [0, 0], [1, -1], [1, np.nan], [1, np.inf]])
+def test_what_has_no_gini_gets_a_sentence(counts):
+    with pytest.raises(ValueError, match='not negative'):
+        gini(counts)
+
+
+def test_the_loop_can_be_repeated_and_takes_tables():
+    rng = np.random.default_rng(0)
+    truth = pd.DataFrame(3 + rng.normal(size=(8, 40)))
+    world = truth.round(), truth
+    runs = [simulate(world, choose, rounds=3, shown=4, n_factors=2, start=3)
+            for choose in (unsure(1), unsure(1), sprinkle(.5, shown=4))]
+    assert runs[0].index.tolist() == [0, 1, 2] and runs[0].equals(runs[1])
+    assert runs[2]['coverage'].is_monotonic_increasing and not runs[0].equals(runs[2])
+    with pytest.raises(ValueError, match='without holes'):
+        simulate((truth.where(truth > 3), truth), unsure(1))
+    with pytest.raises(ValueError, match='same users and items'):
+        simulate((truth, truth.T), unsure(1))
+
+
+@pytest.mark.parametrize('listen', [True, False])
+def test_with_the_loop_cut_as_many_ratings_are_learned(listen):
+    counts = []
+
+    def choose(model, known, rng):
+        counts.append(set(known.sum(axis=1)))
+        return model.predict()
+
+    truth = np.random.default_rng(0).normal(3, 1, (8, 40))
+    simulate((truth, truth), choose, rounds=3, shown=4, watched=2, start=3, listen=listen)
+    assert counts == [{3}, {5}, {7}]

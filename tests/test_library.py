@@ -1,0 +1,130 @@
+"The library in one voice: few public names, one vocabulary for arguments, docstrings, imports that go one way"
+import ast, importlib, inspect, pkgutil, re
+from dataclasses import is_dataclass
+from pathlib import Path
+
+import pytest
+from fastcore.docments import docments
+
+import collab_course
+
+ROOT = Path(__file__).resolve().parent.parent
+# What a module may import: those before it. The rooms that a chapter uses come before the chapter.
+FLOW = ['download', 'world', 'movielens', 'crosstab', 'plots', 'dot_product', 'embedding', 'loader',
+        'dot_product_bias', 'many_models', 'weight_decay', 'interpretation', 'bootstrapping',
+        'feedback', 'collab_nn', 'model_files', 'all']
+
+VOCABULARY = {
+    'data and models': 'ratings train valid dls learn model path answers rows row',
+    'names': 'user item users items user_name item_name rating_name name exclude unknown',
+    'numbers of': 'n n_users n_items n_factors n_models n_act n_test epochs steps sweeps',
+    'training': 'lr wd l2 l2_bias l2_votes bs val_bs valid_pct drop drop_last y_range seed device bias',
+    'regression': 'x y weight prior offset start',
+    'drawing': 'ax xy labels fontsize frame crosstab',
+    'choices': 'how kind when retry kwargs size std',
+}
+WORDS = {word for words in VOCABULARY.values() for word in words.split()}
+# Arguments that one function alone has, because it is about just that
+OWN = {
+    'dot_product.factor_grads': 'R U V', 'dot_product.fit_factors': 'R', # matrices, as in the formulas
+    'embedding.Embedding.forward': 'idx', 'dot_product_bias.mse': 'preds targs', # as in PyTorch and fastai
+    'interpretation.chance_level': 'quantile',
+    'bootstrapping.mean_and_offset': 'item_means', 'bootstrapping.ask_neighbours': 'item_means others',
+    'bootstrapping.most_telling': 'knows candidates slope',
+    'feedback.Factors.__init__': 'mean user_info item_info names',
+    'feedback.Factors.doubt': 'noise',
+    'feedback.enthusiasts': 'expected',
+    'feedback.cap_ratings': 'most',
+    'feedback.gini': 'counts',
+    'feedback.diversity': 'lists',
+    'feedback.simulate': 'world choose rounds shown watched listen again',
+    'feedback.sprinkle': 'part shown',
+    'feedback.unsure': 'dose noise',
+    'movielens.MovieLens.__init__': 'movies genres truth',
+    'world.stars': 'score',
+}
+
+
+def modules():
+    return [importlib.import_module(f'collab_course.{name}') for name in FLOW]
+
+
+def public():
+    "Each public function and method of the library, by its full name"
+    for module in modules()[:-1]:
+        for name in module.__all__:
+            found = getattr(module, name)
+            full = f'{module.__name__.removeprefix("collab_course.")}.{name}'
+            if inspect.isclass(found):
+                yield full, found
+                for attr, f in vars(found).items():
+                    f = getattr(f, '__func__', f)
+                    if inspect.isfunction(f) and (attr == '__init__' or not attr.startswith('_')):
+                        yield f'{full}.{attr}', f
+            elif callable(found):
+                yield full, found
+
+
+PUBLIC = dict(public())
+FUNCTIONS = {name: f for name, f in PUBLIC.items() if inspect.isfunction(f)}
+
+
+def test_every_module_has_its_place_in_the_flow():
+    found = {m.name for m in pkgutil.iter_modules(collab_course.__path__)}
+    assert found - {'_modidx', 'exercises', 'further'} == set(FLOW)
+
+
+def test_public_names_are_few():
+    names = {name for name in PUBLIC if name.count('.') == 1}
+    assert len(names) <= 65, sorted(names)
+
+
+@pytest.mark.parametrize('name', FUNCTIONS)
+def test_arguments_are_called_what_they_are_called_elsewhere(name):
+    arguments = set(inspect.signature(FUNCTIONS[name]).parameters) - {'self', 'cls'}
+    unknown = arguments - WORDS - set(OWN.get(name, '').split())
+    assert not unknown, f'{name} has {unknown}: use a word of VOCABULARY, or add it there'
+
+
+@pytest.mark.parametrize('name', PUBLIC)
+def test_public_things_have_a_docstring(name):
+    if name.endswith(('__init__', '.forward')):
+        return
+    doc = inspect.getdoc(PUBLIC[name]) or ''
+    assert 10 < len(doc.splitlines()[0]) <= 110, doc
+
+
+@pytest.mark.parametrize('name', FUNCTIONS)
+def test_every_argument_is_explained(name):
+    if name.endswith('.forward'):
+        return
+    owner = PUBLIC[name.removesuffix('.__init__')]
+    explained = owner if is_dataclass(owner) else FUNCTIONS[name] # which has fields, and no source
+    notes = docments(explained)
+    missing = [a for a in inspect.signature(FUNCTIONS[name]).parameters
+               if a not in ('self', 'cls') and not notes.get(a)]
+    source = inspect.getsource(explained)
+    missing = [a for a in missing if not re.search(rf'\b{a}\b[^\n]*#|`{a}`', source)]
+    assert not missing, name
+
+
+def imports(file):
+    "The modules of the package that a file imports, and the names it takes from them"
+    for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.ImportFrom):
+            module = node.module or ''
+            if node.level or module.startswith('collab_course'):
+                module = module.removeprefix('collab_course').strip('.')
+                yield module.split('.')[-1], [alias.name for alias in node.names]
+
+
+@pytest.mark.parametrize('module', FLOW)
+def test_imports_go_one_way(module):
+    used = {name for name, _ in imports(ROOT/'collab_course'/f'{module}.py')}
+    assert used <= set(FLOW[:FLOW.index(module)])
+
+
+def test_nobody_imports_what_is_private_to_another_module():
+    faults = [f'{file.name}: {name} of {module}' for file in (ROOT/'collab_course').rglob('*.py')
+              for module, names in imports(file) for name in names if name.startswith('_') and name != '_modidx']
+    assert not faults
