@@ -39,6 +39,8 @@ def top_crosstab(
     user_name=None, item_name=None, rating_name=None # columns; default: the first, second and third
 ) -> pd.DataFrame: # n_users x n_items mean ratings, NaN where there is none
     "The crosstab of the busiest users and the most rated items, in the order of `rating_counts`"
+    if n_users < 1 or n_items < 1:
+        raise ValueError(f'At least one user and one item, please, not {n_users} and {n_items}.')
     names = [user_name, item_name, rating_name]
     if None in names:
         check_columns(ratings, [])
@@ -46,6 +48,8 @@ def top_crosstab(
             raise ValueError(f'Ratings need three columns, not {list(ratings.columns)}.')
         names = [column if name is None else name for name, column in zip(names, ratings.columns)]
     check_columns(ratings, names)
+    if len(set(names)) < 3:
+        raise ValueError(f'User, item and rating must be three different columns, not {names}.')
     user_name, item_name, rating_name = names
     if not pd.api.types.is_numeric_dtype(ratings[rating_name]):
         kind = ratings[rating_name].dtype

@@ -107,8 +107,10 @@ def label_points(
              for (x, y), label in zip(xy, labels)]
     if not texts:
         return []
+    fits = max(text.get_window_extent().width for text in texts) < ax.bbox.width
     _, lines = adjust_text(
         texts, ax=ax, iter_lim=300, force_text=(.3, .5), prevent_crossings=False,
+        ensure_inside_axes=fits,
         arrowprops={'arrowstyle': '-', 'color': '.7', 'lw': .5})
     for line in lines:
         line.set_in_layout(False)

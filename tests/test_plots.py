@@ -3,6 +3,7 @@ import warnings
 from itertools import combinations
 
 import matplotlib
+import adjustText
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,6 +71,14 @@ def test_a_bad_table_is_refused_in_a_sentence(ratings, change, says):
 def test_a_column_that_is_not_there_is_named(ratings, call):
     with pytest.raises(ValueError, match="'movie'"):
         call(ratings)
+
+
+@pytest.mark.parametrize('arguments, says', [
+    ({'n_users': 0}, 'At least one'), ({'n_items': -1}, 'At least one'),
+    ({'item_name': 'user'}, 'different'), ({'user_name': 'rating'}, 'different')])
+def test_what_is_no_crosstab_is_refused(ratings, arguments, says):
+    with pytest.raises(ValueError, match=says):
+        top_crosstab(ratings, **arguments)
 
 
 # --- the picture of a table
@@ -189,6 +198,15 @@ def test_no_room_is_a_warning():
     fig, ax = plt.subplots(figsize=(2, 2))
     with pytest.warns(UserWarning, match='No room'):
         label_points(ax, np.full((20, 2), .5), ['a long label']*20)
+
+
+def test_labels_wider_than_the_axes_are_no_trouble(monkeypatch):
+    said = []
+    for how in ('warn', 'warning'):
+        monkeypatch.setattr(adjustText.logger, how, said.append, raising=False)
+    fig, ax = plt.subplots(figsize=(.9, .6))
+    label_points(ax, [[.5, .5]]*2, ['a name that is wider than the axes']*2)
+    assert not said
 
 
 def test_labels_of_other_kinds():
