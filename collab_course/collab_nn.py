@@ -22,7 +22,8 @@ class CollabNN(RatingsModel):
         n_act:int=100 # activations of the hidden layer
     ):
         super().__init__()
-        user_width, item_width = (n_factors, n_factors) if isinstance(n_factors, int) else n_factors
+        pair = isinstance(n_factors, (tuple, list))
+        user_width, item_width = n_factors if pair else (n_factors, n_factors)
         self.user_factors = Embedding(n_users, user_width)
         self.item_factors = Embedding(n_items, item_width)
         self.layers = nn.Sequential(
