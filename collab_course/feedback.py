@@ -9,6 +9,7 @@ __all__ = ['Factors', 'als', 'enthusiasts', 'cap_ratings', 'gini', 'diversity', 
 import numpy as np, pandas as pd
 from .bootstrapping import numbers, ridge_rows
 from .dot_product_bias import NamedModel, model_from_tables
+from .loader import check_number
 
 # %% ../nbs/07b_feedback.ipynb #c7eab402
 def _with_one(t): return np.c_[np.ones(len(t), t.dtype), t[:,1:]]
@@ -111,8 +112,11 @@ def als(
 ) -> Factors: # call its `predict`, or its `named` for a model with names
     "Fit biases and factors by alternating least squares"
     ratings, names = _crosstab(ratings)
-    if n_factors < 0 or sweeps < 1 or not min(l2, l2_bias) > 0:
-        raise ValueError('l2, l2_bias and sweeps must be above 0, and n_factors not negative.')
+    n_factors = check_number('n_factors', n_factors, whole=True)
+    sweeps = check_number('sweeps', sweeps, 1, whole=True)
+    l2, l2_bias = check_number('l2', l2), check_number('l2_bias', l2_bias)
+    if not min(l2, l2_bias) > 0:
+        raise ValueError('l2 and l2_bias must be above 0.')
     w = (~np.isnan(ratings)*_weights(weight, names, ratings.shape)).astype(np.float32)
     if not w.any():
         raise ValueError('There is nothing to learn from: every rating is NaN or has weight 0.')
@@ -162,6 +166,16 @@ def _flags(items, names, n):
         raise ValueError(f'items must be True or False for each of the {n} items of ratings.')
     return flags
 
+def _expected(expected, names, shape):
+    "Predictions as an array that goes with a crosstab of that shape"
+    if isinstance(expected, pd.DataFrame) and names is not None:
+        expected = expected.reindex(index=names[0], columns=names[1])
+    expected = np.asarray(expected)
+    fits = expected.shape == shape and expected.dtype.kind in 'iuf'
+    if not fits or not np.isfinite(expected).all():
+        raise ValueError('expected must hold a prediction for each user and item of ratings.')
+    return expected
+
 def enthusiasts(
     ratings, # users x items, NaN for unknown: a `DataFrame`, or an array
     items, # True for an item they love: a `Series` by item, or an array
@@ -176,6 +190,7 @@ def enthusiasts(
         raise ValueError(f"kind is 'single-minded', 'all-round' or 'honest', not {kind!r}.")
     if np.isnan(table).all():
         raise ValueError('Nobody has rated anything.')
+    n = check_number('n', n, whole=True)
     loved, highest = _flags(items, names and names[1], table.shape[1]), np.nanmax(table)
     who = np.random.default_rng(seed).choice(len(table), n, replace=n > len(table))
     res = table[who]
@@ -185,9 +200,7 @@ def enthusiasts(
     if kind == 'honest':
         if expected is None:
             raise ValueError('The honest need `expected`, the predictions that they exceed by 1.')
-        if isinstance(expected, pd.DataFrame) and names is not None:
-            expected = expected.loc[names[0], names[1]]
-        expected = np.asarray(expected)[who][:,loved]
+        expected = _expected(expected, names, table.shape)[who][:,loved]
         res[:,loved] = np.clip(np.round(expected + 1), np.nanmin(table), highest)
     if names is None:
         return res
@@ -201,8 +214,7 @@ def cap_ratings(
     seed:int=0 # of the draw
 ): # like `ratings`, with more holes
     "Keep at most `most` ratings of each user, drawn at random"
-    if most < 1:
-        raise ValueError(f'most must be at least 1, not {most}: nobody would have a rating left.')
+    most = check_number('most', most, 1, whole=True)
     table, names = _crosstab(ratings)
     most = min(most, table.shape[1])
     luck = np.where(np.isnan(table), 2, np.random.default_rng(seed).random(table.shape))
@@ -268,6 +280,9 @@ def simulate(
 ) -> pd.DataFrame: # a row for each round
     "A recommender in a closed loop: train, show, watch, rate, and again"
     would, truth = _full_tables(world)
+    sizes = {'rounds': rounds, 'shown': shown, 'watched': watched, 'start': start}
+    for name, size in sizes.items():
+        check_number(name, size, 1, whole=True)
     if watched > shown:
         raise ValueError(f'watched must not exceed shown: nobody can watch {watched} of {shown}.')
     rng = np.random.default_rng(seed)
@@ -301,7 +316,7 @@ def sprinkle(
     shown:int=10 # places
 ): # a strategy for `simulate`
     "Mostly what the model rates highest, and random items in between"
-    if not 0 <= part <= 1:
+    if not check_number('part', part) <= 1:
         raise ValueError(f'part is a share between 0 and 1, not {part}.')
     def choose(model, known, rng):
         luck = rng.random(known.shape)
@@ -314,8 +329,7 @@ def unsure(
     noise:float=.9 # standard deviation of a single rating
 ): # a strategy for `simulate`
     "Scores drawn from what the model holds possible"
-    if not dose >= 0:
-        raise ValueError(f'dose must not be negative, but it is {dose}.')
+    dose = check_number('dose', dose)
     def choose(model, known, rng):
         luck = rng.standard_normal(known.shape, dtype=np.float32)
         return model.predict() + dose*model.doubt(noise)*luck

@@ -86,6 +86,11 @@ BAD = {
     'negative weights': (STARS, {'weight': -1.}, 'not negative'),
     'weights of others': (TABLE, {'weight': TABLE.rename(index={7: 8})}, 'users x items'),
     'no penalty': (STARS, {'l2': 0.}, 'l2'),
+    'no penalty on biases': (STARS, {'l2_bias': 0}, 'l2_bias'),
+    'a penalty of NaN': (STARS, {'l2_bias': np.nan}, 'l2_bias must be a number'),
+    'a penalty of text': (STARS, {'l2': '8'}, 'l2 must be a number'),
+    'half a sweep': (STARS, {'sweeps': 2.5}, 'sweeps must be a whole number'),
+    'no sweep': (STARS, {'sweeps': 0}, 'sweeps must be a whole number'),
     'start with other items': (STARS, {'start': als(STARS[:,:2], 2)}, 'other items'),
     'start in another order': (TABLE, {'start': als(TABLE[['a', 'c', 'd']], 2)}, 'other items'),
 }
@@ -148,6 +153,38 @@ def test_lists_of_names_are_as_good_as_lists_of_numbers():
     for lists in ([['a']], ['a', 'b'], []):
         with pytest.raises(ValueError, match='two lists'):
             diversity(lists)
+
+
+FULL = np.arange(12.).reshape(3, 4)
+NO_SIZE = {
+    'factors of text': (lambda: als(STARS, n_factors='5'), 'n_factors must be'),
+    'half a factor': (lambda: als(STARS, n_factors=2.5), 'n_factors must be'),
+    'half a rating': (lambda: cap_ratings(TABLE, 2.5), 'most must be'),
+    'a cap of text': (lambda: cap_ratings(TABLE, '2'), 'most must be'),
+    'fewer than nobody': (lambda: enthusiasts(TABLE, LOVED, -1), 'n must be'),
+    'half an enthusiast': (lambda: enthusiasts(TABLE, LOVED, 1.5), 'n must be'),
+    'a share of text': (lambda: sprinkle('a tenth'), 'part must be'),
+    'a share of NaN': (lambda: sprinkle(np.nan), 'part must be'),
+    'a dose of text': (lambda: unsure('1'), 'dose must be'),
+    'a dose of NaN': (lambda: unsure(np.nan), 'dose must be'),
+    **{f'{name} of 1.5': (lambda name=name: simulate((FULL, FULL), unsure(1), **{name: 1.5}),
+                          f'{name} must be') for name in ('rounds', 'shown', 'watched', 'start')},
+}
+
+
+@pytest.mark.parametrize('what', NO_SIZE)
+def test_what_is_no_size_gets_a_sentence(what):
+    call, sentence = NO_SIZE[what]
+    with pytest.raises(ValueError, match=f'^{sentence}'):
+        call()
+
+
+@pytest.mark.parametrize('expected', [
+    TABLE.fillna(3.).rename(index={7: 8}), TABLE.fillna(3.)[['a', 'c']], TABLE,
+    np.full((4, 2), 3.), np.full((4, 3), 'three'), 3.])
+def test_predictions_of_others_get_a_sentence(expected):
+    with pytest.raises(ValueError, match='a prediction for each user and item'):
+        enthusiasts(TABLE, LOVED, 2, 'honest', expected)
 
 
 @pytest.mark.parametrize('counts', [[], [0, 0], [1, -1], [1, np.nan], [1, np.inf]])
