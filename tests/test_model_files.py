@@ -497,12 +497,31 @@ def test_ranges_come_back(kind, tmp_path):
     assert predict(back, 1, 3).item() == pytest.approx(predict(model, 1, 3).item())
 
 
+def test_numbers_of_other_kinds_become_32_bits(tmp_path):
+    model = small('CollabNN')
+    want = predict(model, 1, 'Été').item()
+    model.model.double()
+    first = model.model.layers[0].weight
+    first.data = first.data.T.contiguous().T  # the same numbers, in another order in memory
+    save_model(model, tmp_path/'model')
+    back = load_model(tmp_path/'model')
+    assert {w.dtype for w in back.model.parameters()} == {torch.float32}
+    assert predict(back, 1, 'Été').item() == pytest.approx(want)
+
+
 # --- what can't be saved, and where
 
-def with_range(*y_range):
+def with_range(kind, *y_range):
     "A named model with another range"
-    model = small('DotProductBias')
+    model = small(kind)
     model.model.y_range = y_range
+    return model
+
+
+def with_other_names():
+    "A named model with fewer names than rows"
+    model = small('DotProductBias')
+    model.dls = NamedModel(random_model(3), [1, 2], [3, 4]).dls
     return model
 
 
@@ -528,9 +547,11 @@ UNSAVABLE = {
         lambda: fastais(small_dls(), use_nn=True, layers=[4]), 'not fastai.*EmbeddingNN'),
     'another net': (lambda: NamedModel(OtherNN(3, 3, 2), [1, 2], [3, 4]), 'OtherNN'),
     'diverged': (diverged, 'layers.0.weight .* diverged'),
-    'limits swapped': (lambda: with_range(5, 1), 'y_range must be'),
-    'an infinite limit': (lambda: with_range(0, float('inf')), 'y_range must be'),
+    'limits swapped': (lambda: with_range('DotProductBias', 5, 1), 'y_range must be'),
+    'an infinite limit': (lambda: with_range('DotProductBias', 0, float('inf')), 'y_range must be'),
     'names of another model': (lambda: NamedModel(random_model(4), [1], [2]), '4 rows, but 2'),
+    'limits of a net swapped': (lambda: with_range('CollabNN', 5, 1), 'its range'),
+    'other names': (with_other_names, 'have the shape'),
 }
 
 
