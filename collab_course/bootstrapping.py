@@ -8,21 +8,11 @@ __all__ = ['line_up', 'predict_rows', 'ridge_rows', 'mean_and_offset', 'ask_neig
 # %% ../nbs/07_bootstrapping.ipynb #5ecc14cc
 import numpy as np, pandas as pd
 from scipy.special import expit
-from .loader import warn_of_range
-from .dot_product_bias import as_list, predict, row_numbers
-from .interpretation import check_known, tables
-
-# %% ../nbs/07_bootstrapping.ipynb #3d90fbac
-def numbers(
-    table # a `DataFrame`
-) -> pd.DataFrame: # floats, NaN for what is missing
-    "`table` with plain numbers, also where its columns are of another kind"
-    if all(isinstance(kind, np.dtype) and kind.kind in 'iuf' for kind in set(table.dtypes)):
-        return table.astype(float)
-    try:
-        return table.apply(pd.to_numeric).astype('Float64').astype(float)
-    except (ValueError, TypeError) as e:
-        raise ValueError(f'Ratings must be numbers: {e}') from None
+from .checks import (
+    answers_table, as_floats, as_list, check_known, check_named, check_number, inputs_and_targets,
+    like_rows, means_by_item, names_to_exclude, one_user, ratings_known)
+from .dot_product_bias import predict
+from .interpretation import tables
 
 # %% ../nbs/07_bootstrapping.ipynb #f5ccbc76
 def line_up(
@@ -40,7 +30,7 @@ def line_up(
     test = luck.argsort(axis=1, kind='stable').argsort(axis=1, kind='stable') < n_test
     order = luck
     if when is not None:
-        order = numbers(when.reindex(index=ratings.index, columns=ratings.columns)).to_numpy()
+        order = as_floats(when.reindex(index=ratings.index, columns=ratings.columns)).to_numpy()
         if np.isnan(order[known]).any():
             raise ValueError('when must have a number for every rating.')
     first = np.where(known & ~test, order, np.inf)
@@ -59,20 +49,6 @@ def to_ratings(
     low, high = y_range
     return low + (high - low)*expit(raw)
 
-# %% ../nbs/07_bootstrapping.ipynb #4af19454
-def like_rows(
-    rows, # a table, or a `Series` for a single row
-    columns # of the tables of a model
-) -> pd.DataFrame: # floats, with these columns
-    "`rows` with the columns in the order of the model, or a `ValueError`"
-    if isinstance(rows, pd.Series):
-        rows = rows.to_frame().T
-    if not isinstance(rows, pd.DataFrame) or set(rows.columns) != set(columns):
-        raise ValueError(
-            f'Rows must be a table with the columns bias, 0, ..., {columns[-1]}, '
-            'as tables and fold_in return it.')
-    return numbers(rows[list(columns)])
-
 # %% ../nbs/07_bootstrapping.ipynb #abbf3b84
 def predict_rows(
     learn, # a trained model with a dot product, and its names
@@ -84,17 +60,6 @@ def predict_rows(
     raw = rows.assign(bias=1.).to_numpy() @ items.to_numpy(float).T
     raw = rows['bias'].to_numpy()[:,None] + raw
     return pd.DataFrame(to_ratings(raw, learn.model.y_range), rows.index, items.index)
-
-# %% ../nbs/07_bootstrapping.ipynb #48c91740
-def inputs_and_targets(x, y):
-    "Inputs and targets of `ridge_rows` as arrays of floats, or a `ValueError`"
-    x, y = (numbers(table).to_numpy() if isinstance(table, pd.DataFrame) else np.asarray(table)
-            for table in (x, y))
-    if x.ndim != 2 or y.ndim != 2 or y.shape[1] != len(x):
-        raise ValueError(
-            f'Inputs (items x d) and targets (rows x items) do not fit: {x.shape}, {y.shape}.')
-    kind = x.dtype if x.dtype.kind == 'f' else float
-    return x.astype(kind), y.astype(kind)
 
 # %% ../nbs/07_bootstrapping.ipynb #9530fcd9
 def ridge_rows(
@@ -137,38 +102,6 @@ def ridge_rows(
         except np.linalg.LinAlgError:
             raise ValueError('Too few targets without a penalty: take an l2 above 0.') from None
     return theta, info
-
-# %% ../nbs/07_bootstrapping.ipynb #ff8f735c
-def answers_table(
-    answers, # a dict or `Series` by item; or a `DataFrame`, users x items
-    items, # all items that can be rated
-    y_range=None # warn of ratings outside this range
-) -> pd.DataFrame: # users x the items that somebody rated; floats, NaN for unknown
-    "Ratings of users as a table, or a `ValueError`"
-    if isinstance(answers, (dict, pd.Series)):
-        answers = pd.Series(answers, dtype=object if len(answers) == 0 else None)
-        answers = answers.to_frame('new user').T
-    if not isinstance(answers, pd.DataFrame):
-        raise ValueError(
-            'Give the ratings of a new user as a dict or a Series, from names of items to numbers, '
-            f'or those of many as a DataFrame, users x items; not as {type(answers).__name__}.')
-    if not answers.columns.is_unique:
-        twice = answers.columns[answers.columns.duplicated()][0]
-        raise ValueError(f'{twice!r} is rated more than once by the same user.')
-    check_known(answers.columns[answers.notna().any()], items)
-    table = numbers(answers).dropna(axis=1, how='all')
-    values = table.to_numpy()
-    if np.isinf(values).any():
-        raise ValueError('Ratings must be finite numbers.')
-    warn_of_range(values[~np.isnan(values)], y_range, stacklevel=4)
-    return table
-
-# %% ../nbs/07_bootstrapping.ipynb #1a95c047
-def means_by_item(item_means):
-    "`item_means` as a `Series` of floats, or a `ValueError`"
-    if not isinstance(item_means, pd.Series) or not item_means.index.is_unique:
-        raise ValueError('item_means must be a Series with one number for each item, by its name.')
-    return numbers(item_means.to_frame()).iloc[:,0]
 
 # %% ../nbs/07_bootstrapping.ipynb #49bc4bb4
 def mean_and_offset(
@@ -251,7 +184,7 @@ def most_telling(
     d = X.shape[1]
     if not knows.columns.isin(items.index).any():
         raise ValueError(f'No column of knows is an item of the model, as {items.index[0]!r} is.')
-    knows = numbers(knows.reindex(columns=items.index, fill_value=False)).fillna(0).to_numpy()
+    knows = as_floats(knows.reindex(columns=items.index, fill_value=False)).fillna(0).to_numpy()
     at = items.index.get_indexer(candidates)
     C, answers = X[at], knows[:,at]
     cov, picked = np.tile(np.eye(d)/l2, (len(knows), 1, 1)), []
@@ -267,62 +200,6 @@ def most_telling(
         cov = cov - m[:,:,None]*move[:,best][:,None,:]
     return [candidates[k] for k in picked]
 
-# %% ../nbs/07_bootstrapping.ipynb #177f53c2
-def ratings_known(
-    learn, # a trained model and its names
-    ratings=None # a table of users and items; default: what `learn` was trained with
-) -> pd.DataFrame: # user and item of each rating; None if there are none
-    "The ratings that are known beside the model, those held out for validation too"
-    dls = learn.dls
-    names = list(dls.cat_names)
-    if ratings is None and hasattr(dls, 'ratings'):
-        ratings = dls.ratings
-    if ratings is None and hasattr(dls, 'train'): # fastai's own loaders hold row numbers
-        rows = pd.concat([dl.items[names] for dl in dls])
-        return pd.DataFrame({name: pd.Index(list(dls.classes[name]), dtype=object)[rows[name]]
-                             for name in names})
-    if ratings is None:
-        return None
-    if not isinstance(ratings, pd.DataFrame) or not set(names) <= set(ratings.columns):
-        raise ValueError(f'ratings must be a table with the columns {names[0]!r} and {names[1]!r}.')
-    for name in names:
-        known = dls.classes[name]
-        if len(ratings) and not ratings[name].isin(list(known)).any():
-            raise ValueError(
-                f'The model knows none of the names in column {name!r} of ratings, such as '
-                f'{ratings[name].iloc[0]!r}: its own look like {known[1]!r}.')
-    return ratings[names]
-
-# %% ../nbs/07_bootstrapping.ipynb #d18be652
-def names_to_exclude(
-    exclude, # one name or many
-    items, # of the model
-    known # ratings, as from `ratings_known`
-) -> list:
-    "`exclude` as a list of names of items, or a `ValueError`"
-    if exclude is None:
-        return []
-    if isinstance(exclude, pd.DataFrame):
-        raise ValueError(f'exclude takes names of {items.name}, not rows of a table.')
-    exclude = as_list(exclude)
-    rated = () if known is None else known[items.name].unique() # also without a training rating
-    check_known(exclude, pd.Index([*items, *rated], name=items.name))
-    return exclude
-
-# %% ../nbs/07_bootstrapping.ipynb #adb42634
-def one_user(learn, user, known):
-    "The name of a user that the model knows and whose ratings are `known`, or a `ValueError`"
-    user_name, item_name = learn.dls.cat_names
-    names = as_list(user)
-    if len(names) != 1:
-        raise ValueError(f'Name one {user_name}, not {len(names)}.')
-    row_numbers(learn.dls, user_name, names) # a `ValueError` for a stranger
-    if known is None:
-        raise ValueError(
-            f'This model holds no ratings, so what {user_name} {names[0]!r} has rated is not known. '
-            f'Say it with ratings=, a table with the columns {user_name!r} and {item_name!r}.')
-    return names[0]
-
 # %% ../nbs/07_bootstrapping.ipynb #b4b4e566
 def recommend(
     learn, # a trained model and its names
@@ -336,8 +213,8 @@ def recommend(
     "The items that a user has not rated and would rate highest"
     if (user is None) == (answers is None):
         raise ValueError('Name a user, or give the answers of a new one.')
-    if n < 1:
-        raise ValueError(f'n must be at least 1, not {n}.')
+    check_named(learn)
+    n = check_number('n', n, 1, whole=True)
     user_name, item_name = learn.dls.cat_names
     items = pd.Index(list(learn.dls.classes[item_name])[1:], name=item_name)
     known = ratings_known(learn, ratings)

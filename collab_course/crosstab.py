@@ -6,7 +6,7 @@
 __all__ = ['rating_counts', 'top_crosstab']
 
 # %% ../nbs/01_crosstab.ipynb #1a9a8524
-import numpy as np, pandas as pd
+import pandas as pd
 
 # %% ../nbs/01_crosstab.ipynb #34ba9ca3
 def check_columns(

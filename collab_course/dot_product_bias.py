@@ -10,13 +10,14 @@ __all__ = ['baseline_mse', 'DotProduct', 'mse', 'RatingsLearner', 'fit', 'losses
 from types import SimpleNamespace
 import numpy as np, pandas as pd, torch
 from torch import nn, Tensor
-from fastai.basics import Learner, is_iter, sigmoid_range
+from fastai.basics import Learner, sigmoid_range
 from fastai.collab import EmbeddingDotBias
 from fastai.data.transforms import CategoryMap
 from .embedding import Embedding, create_params
-from .loader import (
-    RatingsModel, as_numbers, check_dls, check_number, check_range, check_rows, check_table,
-    check_training, column_names, model_range)
+from collab_course.checks import (
+    as_list, as_numbers, check_named, check_number, check_range, check_table, column_names,
+    model_range)
+from .loader import RatingsModel, check_dls, check_rows, check_training
 
 # %% ../nbs/04_dot_product_bias.ipynb #8b99069c
 def baseline_mse(
@@ -157,15 +158,6 @@ class DotProductBiasRaw(RatingsModel):
         res = res + self.user_bias[users] + self.item_bias[items]
         return res if self.y_range is None else sigmoid_range(res, *self.y_range)
 
-# %% ../nbs/04_dot_product_bias.ipynb #160bcb05
-def as_list(
-    names # one name or many: list, array, `Series`, tensor, generator
-) -> list:
-    "`names` as a list; a text is one name"
-    if hasattr(names, 'tolist'):
-        names = names.tolist()
-    return [names] if isinstance(names, (str, bytes)) or not is_iter(names) else list(names)
-
 # %% ../nbs/04_dot_product_bias.ipynb #8d6d20b9
 def row_numbers(
     dls, # with `classes`: the names of the rows
@@ -201,14 +193,6 @@ def pair_idxs(
     if len(u) != len(i) and 1 not in (len(u), len(i)):
         raise ValueError(f"{len(u)} users and {len(i)} items don't make pairs.")
     return torch.stack(torch.broadcast_tensors(u, i), dim=1)
-
-# %% ../nbs/04_dot_product_bias.ipynb #1f54c820
-def check_named(learn):
-    "Raise a `ValueError` unless `learn` has a model and the names of its rows"
-    if not hasattr(learn, 'model') or not hasattr(learn, 'dls'):
-        raise ValueError(
-            f'{type(learn).__name__} has no names of users and items. Take what fit returns, or '
-            'NamedModel.from_dls(model, dls).')
 
 # %% ../nbs/04_dot_product_bias.ipynb #c365cc18
 def predict(

@@ -7,9 +7,9 @@ __all__ = ['Factors', 'als', 'enthusiasts', 'cap_ratings', 'gini', 'diversity', 
 
 # %% ../nbs/07b_feedback.ipynb #03c39193
 import numpy as np, pandas as pd
-from .bootstrapping import numbers, ridge_rows
+from .checks import as_floats, check_number
+from .bootstrapping import ridge_rows
 from .dot_product_bias import NamedModel, model_from_tables
-from .loader import check_number
 
 # %% ../nbs/07b_feedback.ipynb #c7eab402
 def _with_one(t): return np.c_[np.ones(len(t), t.dtype), t[:,1:]]
@@ -63,7 +63,7 @@ def _crosstab(ratings):
         names = ratings.index, ratings.columns
         if any(index.nlevels > 1 for index in names):
             raise ValueError('Users and items need one name each: the table has several levels.')
-        ratings = numbers(ratings)
+        ratings = as_floats(ratings)
     try:
         table = np.asarray(ratings)
         table = table if table.dtype.kind == 'f' else table.astype(float)

@@ -6,11 +6,11 @@
 __all__ = ['tables', 'consensus', 'chance_level', 'similarities', 'neighbours', 'similar_items', 'subspace_match', 'cka']
 
 # %% ../nbs/06_interpretation.ipynb #96163cc5
-import difflib
 import numpy as np, pandas as pd
 from scipy.linalg import orth
 from scipy.stats import rankdata
 from sklearn.metrics.pairwise import cosine_similarity, euclidean_distances, linear_kernel
+from .checks import check_known, factor_table, same_rows
 from .dot_product_bias import as_dot_product_bias
 
 # %% ../nbs/06_interpretation.ipynb #94bb105e
@@ -29,54 +29,6 @@ def tables(
         table.insert(0, 'bias', bias.weight.detach().numpy()[1:,0])
         res.append(table)
     return tuple(res)
-
-# %% ../nbs/06_interpretation.ipynb #a60000a2
-def factor_table(
-    x, # a table of numbers
-    bias:bool=False # keep a column `bias`?
-) -> pd.DataFrame: # floats
-    "`x` as a `DataFrame` of finite numbers"
-    try:
-        x = pd.DataFrame(x if isinstance(x, (pd.DataFrame, pd.Series)) else np.asarray(x))
-        x = x if bias else x.drop(columns='bias', errors='ignore')
-        x = x.astype(float)
-    except (TypeError, ValueError):
-        raise ValueError('The table must have rows and columns, and numbers in them.') from None
-    if x.size == 0 or not np.isfinite(x.to_numpy()).all():
-        raise ValueError('The table must have rows and columns, and finite numbers in them.')
-    return x
-
-# %% ../nbs/06_interpretation.ipynb #a60000a3
-def same_rows(x, y):
-    "Both tables, the rows of `y` in the order of those of `x`; tables without labels as they are"
-    x, y = (t.to_frame() if isinstance(t, pd.Series) else t for t in (x, y))
-    named = isinstance(x, pd.DataFrame) and isinstance(y, pd.DataFrame)
-    if named and not x.index.equals(y.index):
-        unique = x.index.is_unique and y.index.is_unique
-        if not unique or set(x.index) != set(y.index):
-            raise ValueError('The two tables must have the same rows. Take those of both: names = '
-                             'x.index.intersection(y.index), then x.loc[names] and y.loc[names].')
-        y = y.loc[x.index]
-    x, y = factor_table(x, bias=True), factor_table(y, bias=True)
-    if len(x) != len(y):
-        raise ValueError(f'The two tables must have the same rows, not {len(x)} and {len(y)}.')
-    return x, y
-
-# %% ../nbs/06_interpretation.ipynb #a60000a4
-def check_known(
-    names, # of items
-    known # the items of a model
-):
-    "Raise a `ValueError` for the first of `names` that isn't `known`"
-    known = pd.Index(known)
-    there = set(known)
-    for name in names:
-        if np.ndim(name) == 0 and not isinstance(name, (bool, dict, set)) and name in there:
-            continue
-        texts = {str(item): item for item in known}
-        near = difflib.get_close_matches(str(name), texts, 1, .5)
-        hint = f'did you mean {texts[near[0]]!r}?' if near else f'they look like {known[0]!r}.'
-        raise ValueError(f'The model knows no {known.name or "item"} {name!r}: {hint}')
 
 # %% ../nbs/06_interpretation.ipynb #881ac6af
 def consensus(

@@ -10,6 +10,7 @@ import warnings
 from itertools import combinations
 import numpy as np, pandas as pd
 from adjustText import adjust_text
+from .checks import as_floats
 
 # %% ../nbs/side/plots.ipynb #20109348
 def _short_labels(names):
@@ -32,10 +33,7 @@ def _table_of_numbers(table):
     table = pd.DataFrame(table)
     if table.empty:
         raise ValueError('The table has no cells to draw.')
-    try:
-        return table.apply(pd.to_numeric).astype('Float64').astype(float)
-    except (ValueError, TypeError) as e:
-        raise ValueError(f'The cells must be numbers: {e}') from None
+    return as_floats(table, 'The cells')
 
 def _aligned_frame(frame, crosstab):
     "An array of which cells of `crosstab` get a frame"

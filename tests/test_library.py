@@ -10,7 +10,7 @@ import collab_course
 
 ROOT = Path(__file__).resolve().parent.parent
 # What a module may import: those before it. The rooms that a chapter uses come before the chapter.
-FLOW = ['download', 'world', 'movielens', 'crosstab', 'plots', 'dot_product', 'embedding', 'loader',
+FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_product', 'embedding', 'loader',
         'dot_product_bias', 'many_models', 'weight_decay', 'interpretation', 'bootstrapping',
         'feedback', 'collab_nn', 'model_files', 'all']
 

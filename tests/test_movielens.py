@@ -8,7 +8,7 @@ from urllib.error import URLError
 import certifi, pytest
 from collab_course import download, movielens as ml
 from collab_course.download import DataError, check_files, download_ml100k, new_folder
-from collab_course.loader import check_ratings
+from collab_course.checks import check_ratings
 from collab_course.movielens import get_movielens, read_movielens, read_ratings
 from collab_course.world import write_world
 
