@@ -12,8 +12,8 @@ study: data ## open your copy of the course in JupyterLab; make study PORT=9000 
 	@JUPYTER_CONFIG_PATH=scripts $(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir=study --LabApp.default_url=/lab/tree/index.ipynb \
 	    --ServerApp.answer_yes=True $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
-test: data browser ## run every notebook, then the tests
-	@OMP_NUM_THREADS=1 $(BIN)/nbdev_test; notebooks=$$?; $(BIN)/pytest tests && exit $$notebooks
+test: data browser ## run every notebook, those with evidence in short, then the tests
+	@COLLAB_COURSE_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/nbdev_test; notebooks=$$?; $(BIN)/pytest tests && exit $$notebooks
 
 browser: env ## get a browser for the tests that need one, where that can be done
 	@$(BIN)/python scripts/browser.py

@@ -15,9 +15,9 @@ from .movielens import get_movielens
 from .crosstab import rating_counts, top_crosstab
 from .plots import label_points, plot_crosstab
 from .loader import collab_dls
-from .dot_product_bias import (
-    DotProduct, DotProductBias, DotProductBiasRaw, NamedModel, as_dot_product_bias,
-    baseline_mse, fit, losses, predict)
+from .training import baseline_mse, fit, losses, predict
+from .dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw
+from .named_models import NamedModel, as_dot_product_bias
 from .many_models import fit_many
 from .weight_decay import shrunk_means
 from .interpretation import neighbours, similar_items, tables

@@ -11,7 +11,7 @@ from scipy.special import expit
 from .checks import (
     answers_table, as_floats, as_list, check_known, check_named, check_number, inputs_and_targets,
     like_rows, means_by_item, names_to_exclude, one_user, ratings_known)
-from .dot_product_bias import predict
+from .training import predict
 from .interpretation import tables
 
 # %% ../nbs/07_bootstrapping.ipynb #f5ccbc76

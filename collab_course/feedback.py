@@ -9,7 +9,7 @@ __all__ = ['Factors', 'als', 'enthusiasts', 'cap_ratings', 'gini', 'diversity', 
 import numpy as np, pandas as pd
 from .checks import as_floats, check_number
 from .bootstrapping import ridge_rows
-from .dot_product_bias import NamedModel, model_from_tables
+from .named_models import NamedModel, model_from_tables
 
 # %% ../nbs/07b_feedback.ipynb #c7eab402
 def _with_one(t): return np.c_[np.ones(len(t), t.dtype), t[:,1:]]

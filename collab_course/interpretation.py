@@ -11,7 +11,7 @@ from scipy.linalg import orth
 from scipy.stats import rankdata
 from sklearn.metrics.pairwise import cosine_similarity, euclidean_distances, linear_kernel
 from .checks import check_known, factor_table, same_rows
-from .dot_product_bias import as_dot_product_bias
+from .named_models import as_dot_product_bias
 
 # %% ../nbs/06_interpretation.ipynb #94bb105e
 def tables(

@@ -13,7 +13,7 @@ from fastai.basics import sigmoid_range
 from .embedding import create_params
 from .checks import as_list, check_number
 from .loader import check_dls, check_training, ratings_range, table_sizes
-from .dot_product_bias import model_from_tables
+from .named_models import model_from_tables
 
 # %% ../nbs/side/many_models.ipynb #fc6b4bfe
 class ManyModels(nn.Module):

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from .dot_product_bias import DotProductBias, NamedModel, as_dot_product_bias
+from .dot_product_bias import DotProductBias
+from .named_models import NamedModel, as_dot_product_bias
 from .collab_nn import CollabNN
 
 # %% ../nbs/side/model_files.ipynb #5c16e9cc

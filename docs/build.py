@@ -64,7 +64,7 @@ def code_cell(cell, up):
     "Tell MyST-NB what the directives of `cell` say; None if there is nothing to show. `up` leads to the chapters' folder."
     has, cell['source'] = directives(''.join(cell['source']))
     tags, myst = [], {}
-    if has.get('echo') == 'false' or re.fullmatch(r'[qr]\d+', cell['source']): tags.append('remove-input')
+    if has.get('echo') == 'false' or re.fullmatch(r'[qrs]\d+', cell['source']): tags.append('remove-input')
     if has.get('code-fold') == 'true': tags.append('hide-input'); myst |= {'code_prompt_show': 'Show the code', 'code_prompt_hide': 'Hide the code'}
     if 'fig-cap' in has: myst['figure'] = {'caption': has['fig-cap']}
     if 'fig-alt' in has: myst['image'] = {'alt': has['fig-alt']}

@@ -8,7 +8,8 @@ names = [o.name for o in pkgutil.walk_packages(collab_course.__path__, 'collab_c
 for name in names: importlib.import_module(name)
 
 import fastai, fastcore, numpy as np, pandas as pd, torch
-from collab_course.dot_product_bias import DotProductBias, baseline_mse, fit, losses
+from collab_course.training import baseline_mse, fit, losses
+from collab_course.dot_product_bias import DotProductBias
 from collab_course.loader import collab_dls
 
 ratings = pd.DataFrame([(f'person {u}', f'film {i}', 1 + u%3 + i%3) for u in range(20) for i in range(20)], columns=['user', 'title', 'rating'])

@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np, pandas as pd, pytest
 from collab_course.crosstab import rating_counts, top_crosstab
-from collab_course.dot_product_bias import baseline_mse
+from collab_course.training import baseline_mse
 from collab_course.weight_decay import shrunk_means
 
 

@@ -11,8 +11,9 @@ from collab_course import exercises, movielens
 from collab_course.collab_nn import CollabNN
 from collab_course.model_files import load_model, save_model
 from collab_course.dot_product import fit_factors
-from collab_course.dot_product_bias import (DotProduct, DotProductBias, DotProductBiasRaw, NamedModel,
-                                            fit, losses, mse, pair_idxs, predict)
+from collab_course.training import fit, losses, mse, pair_idxs, predict
+from collab_course.dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw
+from collab_course.named_models import NamedModel
 from collab_course.exercises import dot_product_bias as checkers, research
 from collab_course.exercises.engine import _definitions, judge
 from collab_course.bootstrapping import fold_in, recommend

@@ -10,7 +10,7 @@ import mutants, wings
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(p.stem for p in (ROOT/'collab_course'/'exercises').glob('*.py') if p.stem not in mutants.NOT_CHECKERS)
 NAMES = sorted(engine._definitions, key=engine._key)
-ALL = [f'q{i}' for i in range(1, 32)] + [f'r{i}' for i in range(1, 5)]
+ALL = [f'q{i}' for i in range(1, 32)] + [f'r{i}' for i in range(1, 5)] + [f's{i}' for i in range(1, 4)]
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_sessions_side_by_side_leave_a_whole_file(tmp_path):
 
 def test_one_session_goes_on_where_another_ended(tmp_path):
     finish(session('q1.check(1)'))
-    assert '2 of 35 answered' in finish(session('q2.check(1); q2.check(1); print(progress())'))
+    assert '2 of 38 answered' in finish(session('q2.check(1); q2.check(1); print(progress())'))
     assert json.loads((tmp_path/'progress.json').read_text())['q2']['tries'] == 2
 
 def test_a_session_that_is_killed_leaves_the_old_file_or_the_new(tmp_path):
@@ -107,13 +107,13 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     try:
         if os.access(folder, os.W_OK): pytest.skip('this user may write anywhere')
         out = finish(session('assert q1.check(1) and q2.check(1); print(progress())', COLLAB_COURSE_PROGRESS=str(folder/'progress.json')))
-        assert 'this session only' in out and '2 of 35 answered' in out and not list(folder.iterdir())
+        assert 'this session only' in out and '2 of 38 answered' in out and not list(folder.iterdir())
     finally: folder.chmod(0o700)
 
 def test_a_file_in_the_place_of_a_folder(tmp_path):
     (tmp_path/'file').write_text('mine')
     out = finish(session('assert q1.check(1); print(progress())', COLLAB_COURSE_PROGRESS=str(tmp_path/'file'/'progress.json')))
-    assert 'this session only' in out and '1 of 35 answered' in out and (tmp_path/'file').read_text() == 'mine'
+    assert 'this session only' in out and '1 of 38 answered' in out and (tmp_path/'file').read_text() == 'mine'
 
 @pytest.mark.parametrize('text', [b'', b'{', b'[]', b'null', b'{"q1": 1}', b'\xff\xfe', b'{"q1": {"tries": 1}}', '{"q1": {"tries": "1", "hints": 0, "looked": false, "solved": ""}}'.encode(), b'['*100_000])
 def test_a_damaged_file_is_set_aside(tmp_path, text):
@@ -127,7 +127,7 @@ def test_a_damaged_file_that_cannot_be_moved_is_no_obstacle(tmp_path, monkeypatc
     def locked(*args): raise PermissionError
     (tmp_path/'progress.json').write_text('{')
     monkeypatch.setattr(Path, 'replace', locked)
-    assert exercises.q1.check('?').misconception and '0 of 35 answered' in repr(engine.progress())
+    assert exercises.q1.check('?').misconception and '0 of 38 answered' in repr(engine.progress())
     assert (tmp_path/'progress.json').read_text() == '{'
 
 OF_0_1_0 = """{
@@ -145,7 +145,7 @@ def test_what_version_0_1_0_kept_is_still_there(tmp_path):
     board = engine.progress()
     rows = {row['question']: (row['state'], row['tries'], row['hints']) for row in board._rows}
     tried = {name: row for name, row in rows.items() if row != ('untried', 0, 0)}
-    assert repr(board).startswith('4 of 35 answered\n') and 'set aside' not in repr(board)
+    assert repr(board).startswith('4 of 38 answered\n') and 'set aside' not in repr(board)
     assert tried == {
         'q1': ('answered', 1, 0), 'q2': ('tried', 1, 0), 'q7': ('answered', 2, 1), 'q9': ('solved after looking', 1, 0),
         'q30': ('untried', 0, 1), 'r2': ('answered, by your own judgement', 1, 0)}

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from collab_course.bootstrapping import recommend
-from collab_course.dot_product_bias import predict
+from collab_course.training import predict
 from collab_course.feedback import (
     als, cap_ratings, diversity, enthusiasts, gini, simulate, sprinkle, unsure)
 

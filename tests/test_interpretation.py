@@ -10,8 +10,9 @@ from fastai.collab import CollabDataLoaders, collab_learner
 
 from collab_course.bootstrapping import fold_in, predict_rows
 from collab_course.collab_nn import CollabNN
-from collab_course.dot_product_bias import (
-    DotProduct, DotProductBias, DotProductBiasRaw, NamedModel, fit, predict)
+from collab_course.training import fit, predict
+from collab_course.dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw
+from collab_course.named_models import NamedModel
 from collab_course.interpretation import (
     chance_level, cka, consensus, neighbours, similar_items, similarities, subspace_match, tables)
 from collab_course.loader import collab_dls

@@ -180,7 +180,7 @@ def test_an_answer_is_judged_and_the_board_knows(chapter):
     run(chapter, cell_with(chapter, 'from collab_course.exercises import *'))
     board = cell_with(chapter, 'progress()')
     run(chapter, board)
-    board.get_by_text('1 of 35 answered').wait_for()
+    board.get_by_text('1 of 38 answered').wait_for()
     row = board.get_by_role('row', name='q5 ').get_by_role('cell').all_inner_texts()
     assert row == ['q5', 'A corner worth reading', 'answered', '2', '0']
 

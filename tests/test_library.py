@@ -11,7 +11,7 @@ import collab_course
 ROOT = Path(__file__).resolve().parent.parent
 # What a module may import: those before it. The rooms that a chapter uses come before the chapter.
 FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_product', 'embedding', 'loader',
-        'dot_product_bias', 'many_models', 'weight_decay', 'interpretation', 'bootstrapping',
+        'training', 'dot_product_bias', 'named_models', 'many_models', 'weight_decay', 'interpretation', 'bootstrapping',
         'feedback', 'collab_nn', 'model_files', 'all']
 
 VOCABULARY = {
@@ -27,7 +27,7 @@ WORDS = {word for words in VOCABULARY.values() for word in words.split()}
 # Arguments that one function alone has, because it is about just that
 OWN = {
     'dot_product.factor_grads': 'R U V', 'dot_product.fit_factors': 'R', # matrices, as in the formulas
-    'embedding.Embedding.forward': 'idx', 'dot_product_bias.mse': 'preds targs', # as in PyTorch and fastai
+    'embedding.Embedding.forward': 'idx', 'training.mse': 'preds targs', # as in PyTorch and fastai
     'interpretation.chance_level': 'quantile',
     'bootstrapping.mean_and_offset': 'item_means', 'bootstrapping.ask_neighbours': 'item_means others',
     'bootstrapping.most_telling': 'knows candidates slope',

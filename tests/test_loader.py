@@ -8,7 +8,7 @@ from fastai.collab import CollabDataLoaders, collab_learner
 from fastai.tabular.all import (Callback, ItemTransform, Learner, Module, MSELossFlat, RandomSplitter, TabDataLoader,
                                 load_learner, nn, set_seed)
 from collab_course.loader import RatingsDL, collab_dls, ratings_range
-from collab_course.dot_product_bias import pair_idxs, predict
+from collab_course.training import pair_idxs, predict
 
 pytestmark = [pytest.mark.filterwarnings(f'ignore:{o}') for o in    # all of them fastai's own
               ('The given NumPy array is not writable', 'Constructing a Categorical', 'numpy.core is deprecated')]

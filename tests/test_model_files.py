@@ -9,7 +9,7 @@ from fastai.collab import CollabDataLoaders, collab_learner
 
 from collab_course.all import *
 from collab_course import model_files
-from collab_course.dot_product_bias import model_from_tables
+from collab_course.named_models import model_from_tables
 
 pytestmark = [pytest.mark.filterwarnings(f'ignore:{o}') for o in  # fastai's own
               ('The given NumPy array is not writable', 'Constructing a Categorical')]

@@ -10,9 +10,9 @@ from fastai.basics import mae, set_seed
 from torch import nn
 
 from collab_course.collab_nn import CollabNN
-from collab_course.dot_product_bias import (
-    DotProduct, DotProductBias, DotProductBiasRaw, NamedModel, as_dot_product_bias, baseline_mse, fit,
-    losses, model_from_tables, predict)
+from collab_course.training import baseline_mse, fit, losses, predict
+from collab_course.dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw
+from collab_course.named_models import NamedModel, as_dot_product_bias, model_from_tables
 from collab_course.loader import collab_dls, table_sizes
 from collab_course.many_models import ManyModels, fit_many
 

@@ -9,10 +9,12 @@ from fastai.basics import set_seed
 from scipy.optimize import least_squares
 from sklearn.linear_model import Ridge
 
+from collab_course.bootstrapping import ridge_rows
 from collab_course.bootstrapping import (
-    ask_neighbours, fold_in, line_up, mean_and_offset, most_telling, predict_rows, recommend,
-    ridge_rows)
-from collab_course.dot_product_bias import DotProductBias, NamedModel, fit, model_from_tables, predict
+    ask_neighbours, fold_in, line_up, mean_and_offset, most_telling, predict_rows, recommend)
+from collab_course.training import fit, predict
+from collab_course.dot_product_bias import DotProductBias
+from collab_course.named_models import NamedModel, model_from_tables
 from collab_course.interpretation import cka, neighbours, subspace_match, tables
 from collab_course.loader import collab_dls
 

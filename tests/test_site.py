@@ -15,7 +15,7 @@ MODULES = {m.relative_to(ROOT/'collab_course').with_suffix('').as_posix().replac
 sys.path.insert(0, str(ROOT/'docs'))
 from places import Places
 PLACES = Places(ROOT)
-QUESTIONS = [f'q{i}' for i in range(1,32)] + [f'r{i}' for i in range(1,5)]
+QUESTIONS = [f'q{i}' for i in range(1,32)] + [f'r{i}' for i in range(1,5)] + [f's{i}' for i in range(1,4)]
 
 
 # --- what can be seen without a browser
@@ -100,7 +100,7 @@ def test_every_chapter_and_every_question_is_two_clicks_from_the_front_page(page
     assert {(site/f'{c}.html').resolve() for c in CHAPTERS + ROOMS} <= one
     two = {(path.stem, anchor) for name,p in pages.items() if p.path.resolve() in one for path,anchor in p.goes_to()}
     asked = {anchor for stem,anchor in two if stem in CHAPTERS and stem != '09_questionnaire'}
-    assert asked | {'r2','r3'} >= set(QUESTIONS) # those two are asked on the board itself
+    assert asked | {'q17','r1','r2','r3','r4'} >= set(QUESTIONS) # these are asked on the board itself
     assert {a for stem,a in two if stem == '09_questionnaire'} >= set(QUESTIONS)
 
 def test_chapters_know_their_number_their_neighbours_and_their_notebook(pages):

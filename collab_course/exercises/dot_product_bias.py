@@ -419,7 +419,7 @@ def _check_cross_entropy(f, rng):
     return 'Value and gradient agree. The gradient is the predicted probabilities minus a one for what was given, over the size of the batch.'
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #57eabaa3
-q17 = define('q17', title='Cross-entropy for ratings', chapter='04_dot_product_bias', call='q17.check(loss)', check=_check_cross_entropy,
+q17 = define('q17', title='Cross-entropy for ratings', chapter='09_questionnaire', call='q17.check(loss)', check=_check_cross_entropy,
     ask='Could a model for ratings be trained with cross-entropy? Then it has to give five numbers for each rating, a *logit* for 1 star, one for 2 stars, '
         'and so on. Write `loss(logits, ratings)`: `logits` is a tensor of *n* × 5 floats, '
         '`ratings` are *n* whole numbers from 1 to 5, as they stand in the data. It returns the mean cross-entropy, a tensor without dimensions that can '
@@ -530,7 +530,7 @@ def _check_weights(f, rng):
     return 'The raw version takes these weights and predicts the same, for ordinary sizes, for one factor and for one user.'
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #41236d81
-r1 = define('r1', title='From layers to raw parameters', chapter='04_dot_product_bias', call='r1.check(convert)', check=_check_weights, limit=30.,
+r1 = define('r1', title='From layers to raw parameters', chapter='09_questionnaire', call='r1.check(convert)', check=_check_weights, limit=30.,
     ask='`DotProductBias` is made of layers, `DotProductBiasRaw` of plain parameters. Compare the two in chapter 04 and find what differs. Then write '
         '`convert(state_dict)`: it takes the weights of any `DotProductBias`, as `model.state_dict()` returns them, '
         'and returns weights that `DotProductBiasRaw.load_state_dict` takes, so that both predict the same.',
@@ -581,7 +581,8 @@ def _valid_mse(make, loss, stars, seed=0, wd=.3, **kw):
 @functools.cache
 def _to_beat(seed=0):
     "Valid MSE of the item's mean, of item and user, and of the chapter's model"
-    from collab_course.dot_product_bias import DotProductBias, baseline_mse, mse
+    from collab_course.training import baseline_mse, mse
+    from collab_course.dot_product_bias import DotProductBias
     from collab_course.loader import collab_dls
     baselines = baseline_mse(collab_dls(_ratings(), seed=seed, device='cpu'))
     def model(n_users, n_items):
@@ -626,7 +627,7 @@ def _check_five(cls, rng):
     return f'It beats the mean of each film.{numbers}'
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #7becbdca
-r4 = define('r4', title='A model for cross-entropy', chapter='04_dot_product_bias', call='r4.check(Model)', check=_check_five, limit=120.,
+r4 = define('r4', title='A model for cross-entropy', chapter='09_questionnaire', call='r4.check(Model)', check=_check_five, limit=120.,
     ask='Write a class `Model(n_users, n_items)` that can be trained with cross-entropy: its `forward(x)` takes a batch of row numbers, user and film, and '
         'returns five logits for each row, for 1 star to 5 stars.\n\n'
         '`check` trains it on four fifths of the ratings: cross-entropy, three epochs in batches of 1024, one cycle up to a learning rate of 0.02, weight '

@@ -306,7 +306,7 @@ class Question:
 
 # %% ../../nbs/exercises/00_engine.ipynb #49775b59
 def define(
-    name:str, # q1 to q31, r1 to r4
+    name:str, # q1 to q31, r1 to r4, s1 to s3
     **definition # the fields of `Definition`; with `options` instead of `check` for a choice
 ) -> Question:
     "Enter a question"

@@ -94,7 +94,8 @@ def _ratings():
 def _biases(seed):
     "The films' biases in a model trained as in the chapter"
     from fastai.basics import set_seed
-    from collab_course.dot_product_bias import DotProductBias, fit
+    from collab_course.training import fit
+    from collab_course.dot_product_bias import DotProductBias
     from collab_course.loader import collab_dls
     from collab_course.interpretation import tables
     dls = collab_dls(_ratings()[0], seed=seed, device='cpu')
@@ -159,7 +160,8 @@ does. And *the bias finds the outliers* is wrong: every film has one. The two or
 for some.""",
     code="""from fastai.basics import set_seed
 from collab_course.movielens import get_movielens
-from collab_course.dot_product_bias import DotProductBias, fit
+from collab_course.training import fit
+from collab_course.dot_product_bias import DotProductBias
 from collab_course.loader import collab_dls
 from collab_course.interpretation import tables
 ratings = get_movielens().ratings

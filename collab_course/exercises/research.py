@@ -111,7 +111,7 @@ def _rmse(preds, truth): return float(np.sqrt(np.mean((preds - truth)**2)))
 @functools.cache
 def _fold(k):
     "Fold `k` of five"
-    from collab_course.dot_product_bias import baseline_mse
+    from collab_course.training import baseline_mse
     df = _all_columns()
     held = np.random.default_rng(0).permutation(len(df)) % 5 == k
     train, test = df[~held].reset_index(drop=True), df[held].reset_index(drop=True)
@@ -125,7 +125,8 @@ def _fold(k):
 def _course(k):
     "RMSE of chapter 05's model on fold `k`"
     from collab_course.loader import collab_dls
-    from collab_course.dot_product_bias import NamedModel, predict
+    from collab_course.training import predict
+    from collab_course.named_models import NamedModel
     from collab_course.many_models import fit_many
     f = _fold(k)
     torch.manual_seed(0)
@@ -227,9 +228,10 @@ Three ways to fool oneself. **Comparing across data sets**: the same SVD reaches
 
 And the other columns? Each person's leaning to genres, on top of the offsets, is worth about 0.01. On top of factors and neighbours nothing is left of it: who rated what says it already. Such columns are for those of whom there are no ratings.''',
     code='''import numpy as np, torch
-from collab_course.dot_product_bias import DotProductBias, fit
+from collab_course.training import fit
+from collab_course.dot_product_bias import DotProductBias
 from collab_course.loader import collab_dls
-from collab_course.dot_product_bias import predict as predicted_by
+from collab_course.training import predict as predicted_by
 
 def factors(train, pairs):
     dls = collab_dls(train, 'user', 'movie', 'rating', valid_pct=0, seed=0)

@@ -4,7 +4,8 @@ import torch
 from fastai.basics import Learner, MSELossFlat, set_seed
 from fastai.collab import CollabDataLoaders
 from fastai.tabular.all import TabDataLoader
-from collab_course.dot_product_bias import DotProductBias, losses, mse
+from collab_course.training import losses, mse
+from collab_course.dot_product_bias import DotProductBias
 from collab_course.loader import collab_dls, table_sizes
 from collab_course.movielens import get_movielens
 

@@ -7,7 +7,8 @@ from fastai.basics import set_seed
 from fastai.collab import EmbeddingDotBias, EmbeddingNN
 from fastai.tabular.model import emb_sz_rule
 from collab_course.collab_nn import CollabNN
-from collab_course.dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw, baseline_mse, fit, losses
+from collab_course.training import baseline_mse, fit, losses
+from collab_course.dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw
 from collab_course.loader import collab_dls, table_sizes
 from collab_course.movielens import get_movielens
 

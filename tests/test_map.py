@@ -1,0 +1,54 @@
+"The minutes on the map are computed from the chapters, and no chapter takes more than an hour"
+import json, re
+
+import pytest
+import wings
+
+BOARD = '09_questionnaire'
+MAP = wings.NBS/'index.ipynb'
+CHAPTERS = [path.stem for path in wings.MAIN if path.stem != BOARD]
+
+
+def cells(path):
+    "Type and source of each cell"
+    notebook = json.loads(path.read_text(encoding='utf-8'))
+    return [(cell['cell_type'], ''.join(cell['source'])) for cell in notebook['cells']]
+
+
+def to_read(source):
+    "How many lines of a code cell one has to read; none of one that is hidden or folded"
+    if re.search(r'^#\|\s*(hide|include: *false|code-fold|echo: *false)', source, re.M):
+        return 0
+    return sum(bool(line.strip()) and not line.lstrip().startswith('#') for line in source.splitlines())
+
+
+def minutes(cells):
+    "150 words or 6 lines of code a minute, and 3 minutes for a question"
+    words = sum(len(source.split()) for kind, source in cells if kind == 'markdown')
+    code = [source for kind, source in cells if kind == 'code']
+    questions = sum(bool(re.fullmatch(r'\s*[qrs]\d+\s*', source)) for source in code)
+    return words/150 + sum(map(to_read, code))/6 + 3*questions
+
+
+def on_the_map():
+    "Minutes by chapter, as the map has them"
+    text = '\n'.join(source for kind, source in cells(MAP) if kind == 'markdown')
+    return {name: int(n) for name, n in re.findall(r'^\| \w+ \| \[[^]]+\]\((\w+)\.ipynb\) \|.*\| (\d+) \|$', text, re.M)}
+
+
+def test_minutes_are_counted():
+    code = '#| exports\nx = 1\n\n# a comment\ny = 2\n'
+    text = [('markdown', 'word '*300), ('code', code*3), ('code', '#| hide\n' + code), ('code', 'q7'), ('code', '# q7.check(dot)')]
+    assert minutes(text) == 2 + 7/6 + 3
+    assert to_read('#| code-fold: true\nx = 1') == to_read('#| echo: false\nq7.answer()') == 0
+
+
+@pytest.mark.parametrize('name', CHAPTERS)
+def test_the_map_has_the_minutes_of_each_chapter(name):
+    counted = minutes(cells(wings.NBS/f'{name}.ipynb'))
+    assert on_the_map()[name] == 5*round(counted/5), counted
+    assert counted <= 62, counted
+
+
+def test_only_the_board_has_no_minutes():
+    assert list(on_the_map()) == CHAPTERS
