@@ -21,11 +21,15 @@ def _short_labels(names):
     return [label if len(label) <= 24 else label[:23] + '…' for label in labels]
 
 # %% ../nbs/side/plots.ipynb #cdeca57e
-def _number_text(value):
-    "A number as text: whole from 10 on, else with two significant digits, never with an exponent"
-    if abs(value) >= 10:
-        return f'{value:,.0f}'
-    return np.format_float_positional(value, precision=2, fractional=False, trim='-')
+def _number_texts(values):
+    "Numbers as texts with equally many decimals: none if all are whole, never an exponent"
+    values = np.asarray(values, dtype=float)
+    largest = np.abs(values).max(initial=0)
+    if largest >= 100 or (values == values.round()).all():
+        decimals = 0
+    else:
+        decimals = max(1, 1 - int(np.floor(np.log10(largest))))
+    return [f'{value:,.{decimals}f}' for value in values.round(decimals) + 0.]
 
 # %% ../nbs/side/plots.ipynb #881a8028
 def _table_of_numbers(table):
@@ -68,11 +72,12 @@ def plot_crosstab(
 ):
     "Draw a table as colored cells with their numbers, holes left blank; returns the axes"
     import matplotlib.pyplot as plt
+    from matplotlib.patheffects import withStroke
     crosstab = _table_of_numbers(crosstab)
     frame = _aligned_frame(frame, crosstab)
     values = crosstab.to_numpy()
     cells = np.argwhere(np.isfinite(values))
-    texts = {(i, j): _number_text(values[i,j]) for i,j in cells}
+    texts = dict(zip(map(tuple, cells), _number_texts(values[np.isfinite(values)])))
     if ax is None:
         width = max(.45, .085*max(map(len, texts.values()), default=0))
         _, ax = plt.subplots(figsize=(width*values.shape[1] + 1.5, .3*values.shape[0] + 1.5))
@@ -86,7 +91,9 @@ def plot_crosstab(
         ax.text(j, i, text, ha='center', va='center', fontsize=8, color='w' if dark else 'k',
                 weight='bold' if frame[i,j] else None)
         if frame[i,j]:
-            ax.add_patch(plt.Rectangle((j-.46, i-.46), .92, .92, fill=False, ec='C1', lw=1.2))
+            box = plt.Rectangle((j-.46, i-.46), .92, .92, fill=False, ec='k', lw=1.2)
+            box.set_path_effects([withStroke(linewidth=3.4, foreground='w')])
+            ax.add_patch(box)
     return ax
 
 # %% ../nbs/side/plots.ipynb #cc051960

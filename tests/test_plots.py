@@ -92,9 +92,13 @@ def test_colors_cover_the_scale_of_the_data(ratings, scale):
     assert plot_crosstab(table, y_range=(low - 1, high)).images[0].get_clim() == (low - 1, high)
 
 
-def test_numbers_are_written_out():
-    table = pd.DataFrame([[137., 1096, 250_000, 3.64, 5, -2, .0456, 12.34, 0, 1e-7]])
-    assert texts(plot_crosstab(table)) == ['137', '1,096', '250,000', '3.6', '5', '-2', '0.046', '12', '0', '0.0000001']
+@pytest.mark.parametrize('numbers, written', [
+    ([137., 1096, 250_000, 5, -2, 0], ['137', '1,096', '250,000', '5', '-2', '0']),
+    ([3, 3.64, -2, .0456, 12.34], ['3.0', '3.6', '-2.0', '0.0', '12.3']),
+    ([.5, -.0456, 0], ['0.50', '-0.05', '0.00']), ([2e-7, 0], ['0.00000020', '0.00000000']),
+    ([250_000, .5], ['250,000', '0'])])
+def test_numbers_are_written_out_in_one_format(numbers, written):
+    assert texts(plot_crosstab(pd.DataFrame([numbers]))) == written
 
 
 @pytest.mark.parametrize('scale', [1, 100, -1])
