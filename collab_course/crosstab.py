@@ -22,6 +22,8 @@ def check_columns(
         if columns.count(name) != 1:
             raise ValueError(f'One column must be called {name!r}. There are {columns}.')
 
+# %% ../nbs/01_crosstab.ipynb #41d8f2e0
+#| code-fold: true
 def _three_columns(ratings, user_name, item_name, rating_name):
     "The names of three different columns, the last of numbers; `None` stands for the usual place"
     names = [user_name, item_name, rating_name]
