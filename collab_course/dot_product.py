@@ -13,7 +13,7 @@ def factor_grads(
     U, # users' factors, users x factors
     V, # items' factors, items x factors
     R # ratings, users x items, NaN in the holes
-): # loss, its gradient by U, its gradient by V
+): # loss, gradient with respect to U, gradient with respect to V
     "Mean squared error of `U @ V.T` over the known cells of `R`, and both gradients"
     known = ~R.isnan()
     n = known.sum()
@@ -28,7 +28,7 @@ def fit_factors(
     lr:float=1., # step size
     seed:int=0 # of the random start
 ): # yields (U, V, loss) before each step and after the last
-    "Fill `R` by gradient descent on `U @ V.T`, both factors at once"
+    "Fill `R` by gradient descent on `U @ V.T`, both tables at once"
     g = torch.Generator().manual_seed(seed)
     U, V = ((torch.randn(n, n_factors, generator=g)*.3).to(R.device) for n in R.shape)
     for step in range(steps+1):

@@ -100,7 +100,7 @@ class MovieLens:
 
     def __repr__(self):
         sizes = [f'{len(table):,}' for table in (self.ratings, self.movies, self.users)]
-        return f'{self.name}: {sizes[0]} ratings of {sizes[1]} films by {sizes[2]} people'
+        return f'{self.name}: {sizes[0]} ratings of {sizes[1]} movies by {sizes[2]} users'
 
     def split(self,
         name:str # 'u1' to 'u5' (five folds), 'ua' or 'ub' (ten ratings a user held out)

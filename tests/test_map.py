@@ -52,3 +52,18 @@ def test_the_map_has_the_minutes_of_each_chapter(name):
 
 def test_only_the_board_has_no_minutes():
     assert list(on_the_map()) == CHAPTERS
+
+
+EVIDENCE = [path for path in wings.SIDE if path.stem.startswith('evidence_')]
+
+
+@pytest.mark.parametrize('path', EVIDENCE, ids=wings.name_of)
+def test_evidence_has_a_short_version_and_its_chapter_leads_to_it(path):
+    text = '\n'.join(source for _, source in cells(path))
+    assert 'COLLAB_COURSE_QUICK' in text and 'default_exp' not in text
+    chapters = re.findall(r'\]\(\.\./(\w+)\.ipynb', text)
+    assert any(f'side/{path.name}' in source for name in chapters for _, source in cells(wings.NBS/f'{name}.ipynb'))
+
+
+def test_ci_takes_the_short_version():
+    assert 'COLLAB_COURSE_QUICK=1' in (wings.NBS.parent/'Makefile').read_text(encoding='utf-8')

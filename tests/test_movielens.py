@@ -541,7 +541,7 @@ def command(**env):
 
 def test_the_command_says_which_data(world):
     res = command(COLLAB_COURSE_DATA=str(world))
-    assert res.returncode == 0 and res.stdout == 'Generated world (not MovieLens): 100,000 ratings of 1,682 films by 943 people\n'
+    assert res.returncode == 0 and res.stdout == 'Generated world (not MovieLens): 100,000 ratings of 1,682 movies by 943 users\n'
 
 def test_the_command_fails_in_one_sentence():
     res = command(COLLAB_COURSE_DATA='no/such/folder')

@@ -458,17 +458,17 @@ q18 = define('q18', title='What a bias is for', chapter='04_dot_product_bias', c
         'anywhere.', name='range', hint=0),
         Option('With all factors at zero and only biases left, everybody would get the films in the same order.', 'A user\'s bias moves all films up or '
         'down together, so their order comes from the films\' biases alone. Differences in taste need factors.', True),
-        Option('Trained for five epochs without weight decay, the model with biases is better on the validation ratings.', 'In the chapter it was '
-        '**worse**, on every split: it learned its own ratings better, and had gone past the best point. Biases get there sooner; whether that helps '
-        'depends on when you stop and on decay.', name='always-better', hint=2)),
+        Option('Adding biases lowers the error on the validation ratings, with weight decay or without.', 'In the chapter it depended. With a range but without decay, the model with biases was '
+        '**worse**: it fitted its own ratings better, and overfitted more. Whether biases help '
+        'depends on the range and on decay.', name='always-better', hint=2)),
     hints=('Write down the score with biases, and look at each part: what is looked up, what is learned, what is applied afterwards?',
            'Set all factors to zero: what is left of the score? And set one factor to 1 for all films: what does this factor of a person do?',
-           'Look at the table of the four contestants in chapter 04 again, both columns: the last epoch and the training error.',
+           'Look at the two tables of eight models in chapter 04 again: the validation error, and the training error.',
            'Two are true. One is about what the factors need not do any more, the other about what biases alone cannot do.'),
     answer='A bias lets a generous person or a well-liked film move all its scores at once, so the factors need only express what is left, which is taste. '
         'It is no new input and no new ability: a dot product with two more factors, one fixed at 1 for all people and one for all films, is the same. '
         'It is the right *shape*, and gets there sooner. Biases alone give everybody the same ranking, which is why they don\'t replace factors. And they '
-        'don\'t always pay: in chapter 04, without decay, five epochs with biases ended worse than without.',
+        'don\'t always pay: in chapter 04, with a range but without decay, the model with biases was worse than the one without.',
     code='''import torch
 torch.manual_seed(0)
 users, films, user_bias, film_bias = torch.randn(4,2), torch.randn(5,2), torch.randn(4,1), torch.randn(5,1)

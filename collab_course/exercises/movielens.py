@@ -76,11 +76,11 @@ s1 = define('s1', title='The columns that it needs', chapter='00_movielens', cal
         Option('The time at which the user watched the movie.',
             'Useful for evaluating a recommender (train on the past, test on the future), and some models use it. None of the models of the first '
             'nine chapters looks at it.', name='time', hint=2)],
-    hints=('Think of the crosstab. What are its rows, its columns and its cells?',
-        'Some columns describe a user or a movie. Would the crosstab be any different without them?',
-        'Sort all ratings by time, or shuffle them. Does the crosstab change?',
+    hints=('Picture a table with a row for each user and a column for each movie. What do you need to fill in a cell?',
+        'Some columns describe a user or a movie. Would this table be any different without them?',
+        'Sort all ratings by time, or shuffle them. Does this table change?',
         'You need exactly three: one for the rows, one for the columns, one for the cells.'),
-    answer='''**a**, **c** and **e**: an item, a user and a reaction. They are the columns, the rows and the cells of the crosstab, and everything that
+    answer='''**a**, **c** and **e**: an item, a user and a reaction. They are the columns, the rows and the cells of a table of users by movies, and everything that
 collaborative filtering learns comes from there. All other columns are optional.
 
 The code trains the simplest model there is, the mean of each movie plus the offset of each user, once on all columns and once on these three alone. The
