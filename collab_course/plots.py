@@ -53,6 +53,7 @@ def _aligned_frame(frame, crosstab):
         raise ValueError(f'frame must have the shape {crosstab.shape}, not {np.shape(frame)}.')
     return np.asarray(frame, dtype=bool)
 
+# %% ../nbs/side/plots.ipynb #c4a7e01d
 def _label_cells(ax, crosstab):
     "Write the names of rows and columns beside the cells"
     style = dict(fontsize=8, parse_math=False)
@@ -63,6 +64,21 @@ def _label_cells(ax, crosstab):
     ax.tick_params(length=0)
     ax.grid(False)
 
+# %% ../nbs/side/plots.ipynb #c4a7e02e
+def _write_numbers(ax, image, values, texts, frame):
+    "Write `texts`, a dict by cell, into the cells of `image`, and frame those that get a frame"
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+    for (i, j), text in texts.items():
+        *rgb, _ = image.cmap(image.norm(values[i,j]))
+        dark = np.dot(rgb, (.299, .587, .114)) < .5
+        ax.text(j, i, text, ha='center', va='center', fontsize=8, color='w' if dark else 'k',
+                weight='bold' if frame[i,j] else None)
+        if frame[i,j]:
+            box = Rectangle((j-.46, i-.46), .92, .92, fill=False, ec='k', lw=1.2)
+            box.set_path_effects([withStroke(linewidth=3.4, foreground='w')])
+            ax.add_patch(box)
+
 # %% ../nbs/side/plots.ipynb #fe501135
 def plot_crosstab(
     crosstab, # a table of numbers, NaN where there is none
@@ -72,7 +88,6 @@ def plot_crosstab(
 ):
     "Draw a table as colored cells with their numbers, holes left blank; returns the axes"
     import matplotlib.pyplot as plt
-    from matplotlib.patheffects import withStroke
     crosstab = _table_of_numbers(crosstab)
     frame = _aligned_frame(frame, crosstab)
     values = crosstab.to_numpy()
@@ -85,16 +100,18 @@ def plot_crosstab(
     shown = np.ma.masked_invalid(values)
     image = ax.imshow(shown, vmin=low, vmax=high, aspect='auto')
     _label_cells(ax, crosstab)
-    for (i, j), text in texts.items():
-        *rgb, _ = image.cmap(image.norm(values[i,j]))
-        dark = np.dot(rgb, (.299, .587, .114)) < .5
-        ax.text(j, i, text, ha='center', va='center', fontsize=8, color='w' if dark else 'k',
-                weight='bold' if frame[i,j] else None)
-        if frame[i,j]:
-            box = plt.Rectangle((j-.46, i-.46), .92, .92, fill=False, ec='k', lw=1.2)
-            box.set_path_effects([withStroke(linewidth=3.4, foreground='w')])
-            ax.add_patch(box)
+    _write_numbers(ax, image, values, texts, frame)
     return ax
+
+# %% ../nbs/side/plots.ipynb #c4a7e03f
+def _points_and_labels(xy, labels):
+    "Points as an array and labels as texts, or a `ValueError`"
+    xy, labels = np.asarray(xy, dtype=float), [str(label) for label in labels]
+    if xy.shape != (len(labels), 2):
+        raise ValueError(f'{len(labels)} labels need as many points, n x 2, not {xy.shape}.')
+    if not np.isfinite(xy).all():
+        raise ValueError('Some points are NaN or infinite. Drop these first.')
+    return xy, labels
 
 # %% ../nbs/side/plots.ipynb #cc051960
 def label_points(
@@ -103,11 +120,7 @@ def label_points(
     fontsize:float=7. # of the labels, in points
 ) -> list: # the texts
     "Label points so that no label covers another, each with a thin line to its point"
-    xy, labels = np.asarray(xy, dtype=float), [str(label) for label in labels]
-    if xy.shape != (len(labels), 2):
-        raise ValueError(f'{len(labels)} labels need as many points, n x 2, not {xy.shape}.')
-    if not np.isfinite(xy).all():
-        raise ValueError('Some points are NaN or infinite. Drop these first.')
+    xy, labels = _points_and_labels(xy, labels)
     texts = [ax.text(x, y, label, fontsize=fontsize, parse_math=False, in_layout=False)
              for (x, y), label in zip(xy, labels)]
     if not texts:
