@@ -22,7 +22,7 @@ from .many_models import fit_many
 from .weight_decay import shrunk_means
 from .interpretation import neighbours, similar_items, tables
 from .bootstrapping import fold_in, predict_rows, recommend
-from .feedback import als
+from .als import als
 from .collab_nn import CollabNN
 from .model_files import load_model, save_model
 

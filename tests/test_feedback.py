@@ -5,8 +5,9 @@ import pytest
 
 from collab_course.bootstrapping import recommend
 from collab_course.training import predict
-from collab_course.feedback import (
-    als, cap_ratings, diversity, enthusiasts, gini, simulate, sprinkle, unsure)
+from collab_course.als import als
+from collab_course.simulation import diversity, gini, greedy, simulate, unsure
+from collab_course.feedback import cap_ratings, enthusiasts, sprinkle, thompson
 
 USERS = pd.Index([7, 3, 5, 9], name='reader')
 BOOKS = pd.Index(['d', 'a', 'c'], name='book')
@@ -70,6 +71,31 @@ def test_weights_with_names_are_aligned():
     turned = weight.loc[sorted(USERS), sorted(BOOKS)]
     expected = fitted(STARS, weight=weight.to_numpy())
     np.testing.assert_allclose(fitted(TABLE, weight=turned), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('shared', [False, True])
+def test_a_sample_keeps_names_and_spreads_around_the_prediction(shared):
+    model = als(TABLE, n_factors=2)
+    assert model.sample(seed=1, shared=shared).equals(model.sample(seed=1, shared=shared))
+    draws = [model.sample(.1, shared, seed) for seed in range(400)]
+    assert draws[0].index.equals(USERS) and draws[0].columns.equals(BOOKS)
+    np.testing.assert_allclose(np.mean(draws, axis=0), model.predict(), atol=.02)
+    np.testing.assert_allclose(np.std(draws, axis=0), model.doubt(.1), rtol=.25)
+
+
+def test_one_draw_of_the_items_is_shared_by_the_users():
+    model = als(STARS, n_factors=0)
+    for shared in (False, True):
+        draws = np.stack([model.sample(.1, shared, seed) for seed in range(400)])
+        together = np.corrcoef(draws[:,0,0], draws[:,3,0])[0,1]
+        assert (together > .2) == shared
+
+
+def test_a_warm_start_goes_on_and_a_restart_does_not():
+    truth = np.random.default_rng(0).normal(3, 1, (8, 40))
+    warm, fresh = (simulate((truth, truth), greedy, rounds=3, start=3, n_factors=2, l2=1., restart=restart)
+                   for restart in (False, True))
+    assert not warm.iloc[2].equals(fresh.iloc[2])
 
 
 TWO_LEVELS = pd.concat({'rating': TABLE}, axis=1)
@@ -167,6 +193,8 @@ NO_SIZE = {
     'a share of NaN': (lambda: sprinkle(np.nan), 'part must be'),
     'a dose of text': (lambda: unsure('1'), 'dose must be'),
     'a dose of NaN': (lambda: unsure(np.nan), 'dose must be'),
+    'a sampling dose of text': (lambda: thompson('1'), 'dose must be'),
+    'a negative sampling dose': (lambda: thompson(-1), 'dose must be'),
     **{f'{name} of 1.5': (lambda name=name: simulate((FULL, FULL), unsure(1), **{name: 1.5}),
                           f'{name} must be') for name in ('rounds', 'shown', 'watched', 'start')},
 }
@@ -198,9 +226,10 @@ def test_the_loop_can_be_repeated_and_takes_tables():
     truth = pd.DataFrame(3 + rng.normal(size=(8, 40)))
     world = truth.round(), truth
     runs = [simulate(world, choose, rounds=3, shown=4, n_factors=2, start=3)
-            for choose in (unsure(1), unsure(1), sprinkle(.5, shown=4))]
+            for choose in (unsure(1), unsure(1), sprinkle(.5, shown=4), thompson(1))]
     assert runs[0].index.tolist() == [0, 1, 2] and runs[0].equals(runs[1])
     assert runs[2]['coverage'].is_monotonic_increasing and not runs[0].equals(runs[2])
+    assert not runs[0].equals(runs[3])
     with pytest.raises(ValueError, match='without holes'):
         simulate((truth.where(truth > 3), truth), unsure(1))
     with pytest.raises(ValueError, match='same users and items'):

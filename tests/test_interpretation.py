@@ -14,9 +14,10 @@ from collab_course.training import fit, predict
 from collab_course.dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw
 from collab_course.named_models import NamedModel
 from collab_course.interpretation import (
-    chance_level, cka, consensus, neighbours, similar_items, similarities, subspace_match, tables)
+    consensus, neighbours, similar_items, similarities, tables)
 from collab_course.loader import collab_dls
 from collab_course.many_models import fit_many
+from collab_course.subspaces import chance_level, cka, subspace_match
 
 pytestmark = [pytest.mark.filterwarnings(f'ignore:{o}') for o in # fastai's own
               ('The given NumPy array is not writable', 'Constructing a Categorical')]

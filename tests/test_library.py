@@ -11,8 +11,8 @@ import collab_course
 ROOT = Path(__file__).resolve().parent.parent
 # What a module may import: those before it. The rooms that a chapter uses come before the chapter.
 FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_product', 'embedding', 'loader',
-        'training', 'dot_product_bias', 'named_models', 'many_models', 'weight_decay', 'interpretation', 'bootstrapping',
-        'feedback', 'collab_nn', 'model_files', 'all']
+        'training', 'dot_product_bias', 'named_models', 'many_models', 'weight_decay', 'subspaces', 'interpretation',
+        'ridge', 'bootstrapping', 'new_users', 'als', 'simulation', 'feedback', 'collab_nn', 'model_files', 'all']
 
 VOCABULARY = {
     'data and models': 'ratings train valid dls learn model path answers rows row',
@@ -28,18 +28,19 @@ WORDS = {word for words in VOCABULARY.values() for word in words.split()}
 OWN = {
     'dot_product.factor_grads': 'R U V', 'dot_product.fit_factors': 'R', # matrices, as in the formulas
     'embedding.Embedding.forward': 'idx', 'training.mse': 'preds targs', # as in PyTorch and fastai
-    'interpretation.chance_level': 'quantile',
-    'bootstrapping.mean_and_offset': 'item_means', 'bootstrapping.ask_neighbours': 'item_means others',
-    'bootstrapping.most_telling': 'knows candidates slope',
-    'feedback.Factors.__init__': 'mean user_info item_info names',
-    'feedback.Factors.doubt': 'noise',
+    'subspaces.chance_level': 'quantile',
+    'bootstrapping.mean_and_offset': 'item_means', 'new_users.ask_neighbours': 'item_means others',
+    'new_users.most_telling': 'knows candidates slope',
+    'als.Factors.__init__': 'mean user_info item_info names',
+    'als.Factors.doubt': 'noise', 'als.Factors.sample': 'noise shared',
+    'simulation.gini': 'counts',
+    'simulation.diversity': 'lists',
+    'simulation.simulate': 'world choose rounds shown watched listen again restart',
+    'simulation.unsure': 'dose noise',
     'feedback.enthusiasts': 'expected',
     'feedback.cap_ratings': 'most',
-    'feedback.gini': 'counts',
-    'feedback.diversity': 'lists',
-    'feedback.simulate': 'world choose rounds shown watched listen again',
     'feedback.sprinkle': 'part shown',
-    'feedback.unsure': 'dose noise',
+    'feedback.thompson': 'dose shared noise',
     'movielens.MovieLens.__init__': 'movies genres truth',
     'world.stars': 'score',
 }

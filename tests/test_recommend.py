@@ -9,14 +9,15 @@ from fastai.basics import set_seed
 from scipy.optimize import least_squares
 from sklearn.linear_model import Ridge
 
-from collab_course.bootstrapping import ridge_rows
-from collab_course.bootstrapping import (
-    ask_neighbours, fold_in, line_up, mean_and_offset, most_telling, predict_rows, recommend)
-from collab_course.training import fit, predict
+from collab_course.bootstrapping import fold_in, mean_and_offset, predict_rows, recommend
 from collab_course.dot_product_bias import DotProductBias
-from collab_course.named_models import NamedModel, model_from_tables
-from collab_course.interpretation import cka, neighbours, subspace_match, tables
+from collab_course.interpretation import neighbours, tables
 from collab_course.loader import collab_dls
+from collab_course.named_models import NamedModel, model_from_tables
+from collab_course.new_users import ask_neighbours, line_up, most_telling
+from collab_course.ridge import ridge_rows
+from collab_course.subspaces import cka, subspace_match
+from collab_course.training import fit, predict
 
 pytestmark = [pytest.mark.filterwarnings('error'),
               *[pytest.mark.filterwarnings(f'ignore:{o}') for o in  # fastai's own

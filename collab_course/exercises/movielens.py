@@ -97,7 +97,7 @@ def predictions(log):
 
 needed = ['title', 'user', 'reaction']
 assert predictions(log).equals(predictions(log[needed]))
-assert predictions(log).equals(predictions(log.sort_values('time')[needed]))
+assert predictions(log).equals(predictions(log.sort_values('time', kind='stable')[needed]))
 s1.check('a', 'c', 'e')''')
 
 # %% ../../nbs/exercises/00_movielens.ipynb #87b7dec2
