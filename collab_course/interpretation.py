@@ -15,7 +15,7 @@ from .named_models import as_dot_product_bias
 def tables(
     learn # a trained model with a dot product, and its names
 ) -> tuple: # users, items: a row for each name, the columns `bias`, 0, 1, 2, ...
-    "What the model has learned, without the row for strangers; a `ValueError` if there are no tables"
+    "The learned tables, without the row for unknown names; a `ValueError` if there are none"
     model, res = as_dot_product_bias(learn), []
     if not hasattr(learn, 'dls'):
         raise ValueError('A model alone has no names for its rows: give the Learner, or '
@@ -32,7 +32,7 @@ def tables(
 def consensus(
     users, items # from `tables`
 ) -> pd.Series: # a raw score for each item, before the sigmoid and without the user's bias
-    "What all users together give an item on average: its bias, and how well it suits the mean taste"
+    "The score by a user of mean taste: an item's bias, and how well it suits everyone"
     tables = all(isinstance(t, pd.DataFrame) and 'bias' in t for t in (users, items))
     if not tables or set(users) != set(items):
         raise ValueError('users and items must be the two tables that tables(learn) returns.')

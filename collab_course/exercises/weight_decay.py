@@ -197,7 +197,7 @@ q22 = define('q22', title='Why do small weights generalise better?', chapter='05
             "A loss that is larger by a million has the same gradient, to the last digit. What acts is how the penalty *changes* with a weight: it pulls "
             "each toward zero in proportion to itself.", name='inflated-loss', hint=0),
         Option("The slope of a score, as a person's vector changes, is the film's vector. Short vectors answer small differences with small differences, "
-            "and noise is made of these.",
+            "so they can't follow every accident.",
             'A model needs large numbers to follow every accident of its data. Charging for them makes that expensive.', True),
         Option('Small weights have small gradients. So the model learns more slowly, and its training ends before it overfits.',
             'Then it would do to stop a model without decay in time. In the chapter that model is at no epoch and on no split as good as the one with decay '
