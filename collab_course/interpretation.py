@@ -39,6 +39,7 @@ def consensus(
     return items['bias'] + items.drop(columns='bias') @ users.drop(columns='bias').mean()
 
 # %% ../nbs/06_interpretation.ipynb #6801d9ea
+#| code-fold: true
 def pairwise(how):
     "A function of two arrays that says how alike their rows are, larger is more alike"
     measures = {'dot': linear_kernel, 'cosine': cosine_similarity,
@@ -57,6 +58,7 @@ def similarities(
     return pd.DataFrame(pairwise(how)(x, x), x.index, x.index)
 
 # %% ../nbs/06_interpretation.ipynb #38081757
+#| code-fold: true
 def neighbours(
     x, # data frame, a row for each thing; a column `bias` is left out
     n:int=10, # how many
