@@ -128,7 +128,8 @@ def page(nb, path):
     for c in cells:
         if c and c['cell_type'] == 'markdown':
             c['source'] = section_links(local_links(''.join(c['source']), up))
-            if c['source'].startswith('## Questions'): c['source'] += no_cell(path, up)
+    asked = next((c for c in cells if c and re.fullmatch(r'### [qrs]\d+', c['source'].strip())), None)
+    if asked: asked['source'] += no_cell(path, up) # at the first question
     runs = not path.startswith(MAKERS) and any(c and c['cell_type'] == 'code' for c in cells)
     return nb | {'cells': [new_markdown_cell(local_links(head(first, path, runs), up)), *filter(None, cells)]}
 
