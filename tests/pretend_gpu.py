@@ -5,9 +5,10 @@ numbers made on the GPU and, like Apple's chips, 64-bit floats. `refused` lists 
 those whose exception was caught.
 As a script: run all code cells of notebooks with the simulated GPU as fastai's default device.
 """
-import argparse, json, os, sys, tempfile, threading, time, traceback
+import argparse, json, linecache, os, sys, tempfile, threading, time, traceback
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -47,7 +48,9 @@ def refuse_generator(kwargs):
     refuse(RuntimeError, f"Expected a '{GPU.type}' device type for generator but found 'cpu'")
 
 
-def on_gpu(x): return x.untyped_storage()._cdata in there
+def on_gpu(x):
+    try: return x.untyped_storage()._cdata in there
+    except (NotImplementedError, ValueError): return False  # sparse, or of a lazy module: nothing is stored
 
 def device_of(x): return GPU if on_gpu(x) else CPU
 
@@ -146,14 +149,16 @@ class Functions(TorchFunctionMode):
 def pretended():
     "Simulate the GPU in this thread and in new ones, and make it fastai's default device"
     import fastai.torch_core as core
+    from collab_course.exercises import engine
     has_mps, run = core._has_mps, threading.Thread.run
     def run_there(thread):
         with Functions(), Operations(): run(thread)
     core._has_mps, threading.Thread.run = (lambda: True), run_there
+    forks, engine._forks = engine._forks, lambda: False  # as where a GPU is in use
     refused.clear()
     try:
         with Functions(), Operations(): yield GPU
-    finally: core._has_mps, threading.Thread.run = has_mps, run
+    finally: core._has_mps, threading.Thread.run, engine._forks = has_mps, run, forks
 
 
 def cells(path):
@@ -165,11 +170,13 @@ def cells(path):
 def run(path, lenient=False):
     "Run a notebook on the simulated GPU; the share of cells that failed, if `lenient`"
     namespace, here, sources, failed = {'__name__': '__main__'}, os.getcwd(), cells(path), 0
-    with pretended():
+    with pretended(), mock.patch('IPython.display.display'):  # outside Jupyter it returns no handle
         os.chdir(Path(path).parent)
         try:
             for i,source in enumerate(sources):
-                try: exec(compile(source, f'{Path(path).stem}, code cell {i}', 'exec'), namespace)
+                name = f'{Path(path).stem}, code cell {i}'
+                linecache.cache[name] = len(source), None, source.splitlines(True), name  # tracebacks show lines
+                try: exec(compile(source, name, 'exec'), namespace)
                 except Exception:
                     if not lenient: raise
                     failed += 1

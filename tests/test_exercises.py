@@ -16,7 +16,7 @@ ALL = [f'q{i}' for i in range(1, 32)] + [f'r{i}' for i in range(1, 5)] + [f's{i}
 @pytest.fixture(autouse=True)
 def own_progress(tmp_path, monkeypatch):
     monkeypatch.setenv('COLLAB_COURSE_PROGRESS', str(tmp_path/'progress.json'))
-    monkeypatch.setattr(engine, '_unsaved', {})
+    monkeypatch.setattr(engine, '_waiting', [])
     monkeypatch.setattr(engine, '_news', [])
 
 
@@ -57,7 +57,8 @@ def test_what_only_the_learner_can_judge_is_never_shown_as_checked():
 @pytest.mark.skipif('COLLAB_COURSE_SLOW' not in os.environ, reason='takes minutes: only where COLLAB_COURSE_SLOW is set')
 @pytest.mark.parametrize('name', MODULES)
 def test_the_tables_reach_every_line(name, monkeypatch):
-    monkeypatch.chdir(ROOT) # the module's tests run where its notebook lies
+    monkeypatch.chdir(ROOT) # the module's tests run where its notebook is
+    monkeypatch.setattr(engine, '_forks', lambda: False) # what runs in another process isn't seen
     before, module = dict(engine._definitions), mutants.Module(name)
     cov = coverage.Coverage(data_file=None, include=[str(module.path)], config_file=False)
     cov.start()
@@ -84,22 +85,24 @@ def finish(p):
     assert p.returncode == 0, err
     return out
 
-def test_sessions_side_by_side_leave_a_whole_file(tmp_path):
-    path = tmp_path/'progress.json'
-    both = [session(f'for _ in range(50): {q}.check(1); assert engine._valid(engine._load())\nassert not engine._news') for q in ('q1', 'q2')]
+def table_in(path): return json.loads(path.read_text())
+
+def test_sessions_side_by_side_lose_nothing(tmp_path):
+    both = [session(f'for _ in range(500): {q}.check("a")\nassert not engine._news') for q in ('q1', 'q2')]
     for p in both: finish(p)
-    notes = json.loads(path.read_text())
-    assert engine._valid(notes) and {p.name for p in tmp_path.iterdir()} == {'progress.json'}
+    notes = table_in(tmp_path/'progress.json')
+    assert {name: note['tries'] for name, note in notes.items()} == {'q1': 500, 'q2': 500}
+    assert {p.name for p in tmp_path.iterdir()} <= {'progress.json', 'progress.json.lock'}
 
 def test_one_session_goes_on_where_another_ended(tmp_path):
     finish(session('q1.check(1)'))
     assert '2 of 38 answered' in finish(session('q2.check(1); q2.check(1); print(progress())'))
-    assert json.loads((tmp_path/'progress.json').read_text())['q2']['tries'] == 2
+    assert table_in(tmp_path/'progress.json')['q2']['tries'] == 2
 
 def test_a_session_that_is_killed_leaves_the_old_file_or_the_new(tmp_path):
     p = session('q1.check(1); print("go", flush=True)\nwhile True: q1.check(1)')
     p.stdout.readline(); p.kill(); p.communicate()
-    assert engine._valid(json.loads((tmp_path/'progress.json').read_text()))
+    assert table_in(tmp_path/'progress.json')['q1']['solved'] == 'alone'
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     folder = tmp_path/'locked'
@@ -115,13 +118,49 @@ def test_a_file_in_the_place_of_a_folder(tmp_path):
     out = finish(session('assert q1.check(1); print(progress())', COLLAB_COURSE_PROGRESS=str(tmp_path/'file'/'progress.json')))
     assert 'this session only' in out and '1 of 38 answered' in out and (tmp_path/'file').read_text() == 'mine'
 
-@pytest.mark.parametrize('text', [b'', b'{', b'[]', b'null', b'{"q1": 1}', b'\xff\xfe', b'{"q1": {"tries": 1}}', '{"q1": {"tries": "1", "hints": 0, "looked": false, "solved": ""}}'.encode(), b'['*100_000])
+def test_what_could_not_be_written_is_added_later_and_overwrites_nothing(tmp_path, monkeypatch):
+    def full(*args): raise OSError('no space left')
+    with monkeypatch.context() as m:
+        m.setattr(engine, '_replace', full)
+        exercises.q1.check('?')
+    finish(session('q1.check(1); q1.check(1)'))  # another session, which solves it
+    assert engine._load()['q1'] == {'tries': 3, 'hints': 0, 'looked': False, 'solved': 'alone'}
+    exercises.q2.check('?')
+    notes = table_in(tmp_path/'progress.json')
+    assert (notes['q1']['tries'], notes['q1']['solved'], notes['q2']['tries']) == (3, 'alone', 1)
+
+@pytest.mark.parametrize('text', [b'', b'{', b'[]', b'null', b'\xff\xfe', b'['*100_000, b'{"q1":' + b'['*100_000])
 def test_a_damaged_file_is_set_aside(tmp_path, text):
     (tmp_path/'progress.json').write_bytes(text)
     assert 'set aside' in repr(engine.progress())
-    assert [p.read_bytes() for p in tmp_path.iterdir()] == [text]
+    [aside] = tmp_path.glob('progress.json.damaged-*')
+    assert aside.read_bytes() == text and not (tmp_path/'progress.json').exists()
     exercises.q1.check('a')
-    assert engine._valid(json.loads((tmp_path/'progress.json').read_text()))
+    assert table_in(tmp_path/'progress.json')['q1']['tries'] == 1
+
+GOOD = {'tries': 2, 'hints': 1, 'looked': False, 'solved': 'alone'}
+
+@pytest.mark.parametrize('entry', [1, None, [], {'tries': 1}, GOOD | {'tries': '1'}, GOOD | {'stars': 5}])
+def test_one_bad_entry_hides_nothing_else(tmp_path, entry):
+    table = {'q1': GOOD, 'q2': entry, 'version': 3}
+    (tmp_path/'progress.json').write_text('\ufeff' + json.dumps(table), encoding='utf-8')
+    board = repr(engine.progress())
+    assert 'set aside' not in board and re.search(r'q1 .*answered +2 +1', board)
+    exercises.q3.check('?')
+    notes = table_in(tmp_path/'progress.json')
+    assert notes.pop('q3')['tries'] == 1 and notes == table
+
+def test_an_error_in_reading_sets_nothing_aside(tmp_path, monkeypatch):
+    (tmp_path/'progress.json').write_text(json.dumps({'q1': GOOD}))
+    def fails(*args, **kw): raise OSError('input/output error')
+    with monkeypatch.context() as m:
+        m.setattr(Path, 'read_text', fails)
+        assert 'could not be read' in repr(engine.progress())
+        exercises.q2.check('?')
+    assert table_in(tmp_path/'progress.json') == {'q1': GOOD}
+    exercises.q2.check('?')
+    notes = table_in(tmp_path/'progress.json')
+    assert notes['q1'] == GOOD and notes['q2']['tries'] == 2
 
 def test_a_damaged_file_that_cannot_be_moved_is_no_obstacle(tmp_path, monkeypatch):
     def locked(*args): raise PermissionError
@@ -129,6 +168,18 @@ def test_a_damaged_file_that_cannot_be_moved_is_no_obstacle(tmp_path, monkeypatc
     monkeypatch.setattr(Path, 'replace', locked)
     assert exercises.q1.check('?').misconception and '0 of 38 answered' in repr(engine.progress())
     assert (tmp_path/'progress.json').read_text() == '{'
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path/'elsewhere').mkdir()
+    (tmp_path/'progress.json').symlink_to(tmp_path/'elsewhere'/'mine.json')
+    exercises.q1.check('?')
+    assert (tmp_path/'progress.json').is_symlink() and 'q1' in table_in(tmp_path/'elsewhere'/'mine.json')
+
+def test_home_is_meant_by_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path)); monkeypatch.setenv('USERPROFILE', str(tmp_path))
+    monkeypatch.setenv('COLLAB_COURSE_PROGRESS', '~/course/progress.json')
+    exercises.q1.check('?')
+    assert 'q1' in table_in(tmp_path/'course'/'progress.json')
 
 OF_0_1_0 = """{
  "q1": {"tries": 1, "hints": 0, "looked": false, "solved": "alone"},

@@ -6,13 +6,13 @@
 __all__ = ['q13', 'q14', 'q15', 'q16', 'q17', 'q18', 'r1', 'r4']
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #9aa19aa3
-import contextlib, functools, io
+import contextlib, io
 from collections import OrderedDict
 from collections.abc import Mapping
 import numpy as np, torch
 from torch import nn, tensor
 from torch.nn import functional as F
-from .engine import Mistake, Option, Wrong, as_numbers, beside, blame, by_property, call, define, same, short
+from .engine import Mistake, Option, Wrong, as_numbers, beside, blame, by_property, call, define, kept, same, short
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #05548a70
 @contextlib.contextmanager
@@ -556,7 +556,7 @@ assert layers(x).shape == (30,1) and raw(x).shape == (30,) and torch.allclose(la
 r1.check(convert)''')
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #452a31e9
-@functools.cache
+@kept
 def _ratings():
     from collab_course.movielens import get_movielens
     return get_movielens().ratings
@@ -578,7 +578,7 @@ def _valid_mse(make, loss, stars, seed=0, wd=.3, **kw):
     with torch.no_grad(): return F.mse_loss(stars(learn.model.eval()(x)).reshape(-1), y.reshape(-1)).item()
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #466b5367
-@functools.cache
+@kept
 def _to_beat(seed=0):
     "Valid MSE of the item's mean, of item and user, and of the chapter's model"
     from collab_course.training import baseline_mse, mse

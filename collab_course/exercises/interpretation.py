@@ -7,9 +7,8 @@ __all__ = ['q23', 'q24']
 
 # %% ../../nbs/exercises/06_interpretation.ipynb #31934af0
 import difflib, heapq, re
-from functools import lru_cache
 import numpy as np, torch
-from .engine import Mistake, Wrong, by_property, define, short
+from .engine import Mistake, Wrong, by_property, define, kept, short
 
 # %% ../../nbs/exercises/06_interpretation.ipynb #9ca809fa
 def _flat(x):
@@ -82,7 +81,7 @@ assert t.argsort().argsort().tolist() == [2, 0, 3, 1]    # the rank of each elem
 q23.check(largest)""")
 
 # %% ../../nbs/exercises/06_interpretation.ipynb #3291cb9f
-@lru_cache(None)
+@kept
 def _ratings():
     "The ratings, and how many and how high they are for each title"
     from collab_course.movielens import get_movielens
@@ -90,7 +89,7 @@ def _ratings():
     return ratings, ratings.groupby('title')['rating'].agg(['mean','count'])
 
 # %% ../../nbs/exercises/06_interpretation.ipynb #e1daeaa2
-@lru_cache(None)
+@kept
 def _biases(seed):
     "The films' biases in a model trained as in the chapter"
     from fastai.basics import set_seed

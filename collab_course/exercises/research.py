@@ -6,10 +6,10 @@
 __all__ = ['r2', 'r3']
 
 # %% ../../nbs/exercises/09_research.ipynb #40f1179f
-import functools, itertools, re
+import itertools, re
 from dataclasses import dataclass
 import numpy as np, pandas as pd, torch
-from .engine import Wrong, call, define, letters, short, as_numbers
+from .engine import Wrong, as_numbers, call, define, kept, letters, short
 from ..movielens import get_movielens
 
 # %% ../../nbs/exercises/09_research.ipynb #e92beaff
@@ -85,7 +85,7 @@ class _Fold:
     bar:float # RMSE to reach
 
 # %% ../../nbs/exercises/09_research.ipynb #345281bd
-@functools.cache
+@kept
 def _all_columns():
     "The ratings, with all that is known of film and person"
     data = get_movielens()
@@ -108,7 +108,7 @@ def _offsets(train, pairs, l2=5.):
 def _rmse(preds, truth): return float(np.sqrt(np.mean((preds - truth)**2)))
 
 # %% ../../nbs/exercises/09_research.ipynb #aae0e9db
-@functools.cache
+@kept
 def _fold(k):
     "Fold `k` of five"
     from collab_course.training import baseline_mse
@@ -121,7 +121,7 @@ def _fold(k):
     return _Fold(train, pairs, truth, scores, scores['item + user, shrunk'] - .01)
 
 # %% ../../nbs/exercises/09_research.ipynb #bd4e2ed0
-@functools.cache
+@kept
 def _course(k):
     "RMSE of chapter 05's model on fold `k`"
     from collab_course.loader import collab_dls
