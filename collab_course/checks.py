@@ -98,7 +98,7 @@ def warn_of_time(ratings, column):
     others = [name for name in ratings.columns if str(name).lower() in usual]
     if others and column not in others:
         warnings.warn(
-            f'The third column, {column!r}, is used as the ratings, but another column is called '
+            f'The third column, {column!r}, is used as the ratings, but another is called '
             f'{others[0]!r}. To use that one, pass rating_name={others[0]!r}.', stacklevel=4)
     elif as_numbers(ratings, column).min() > 1e8:
         warnings.warn(
