@@ -11,11 +11,11 @@ import pandas as pd
 # %% ../nbs/05_weight_decay.ipynb #c1a7ef20
 def shrunk_means(
     ratings, # a `DataFrame` with one row per rating
-    name:str='title', # column of the groups
+    name:str='title', # column to group by
     rating_name:str='rating', # column of the ratings
-    l2:float=5. # how many average ratings each group gets on top; 0 is the plain mean
-) -> pd.Series: # by group
-    "Mean rating of each group, pulled toward the overall mean"
+    l2:float=5. # number of exactly average ratings added to each group; 0 gives the plain mean
+) -> pd.Series: # indexed by group
+    "Mean rating of each group, shrunk toward the overall mean"
     mean = ratings[rating_name].mean()
     groups = ratings.groupby(name, observed=True)[rating_name]
     return mean + (groups.sum() - mean*groups.count())/(groups.count() + l2)

@@ -155,7 +155,7 @@ def test_whole_numbers_of_any_kind(trained):
         assert len(similar_items(trained, 'film 00', n)) == 3
 
 def test_similar_items_asked_wrongly(trained):
-    for item, says in (('Film 01', "did you mean 'film 01'"), (3, 'they look like'), (None, 'knows no title'),
+    for item, says in (('Film 01', "did you mean 'film 01'"), (3, 'names look like'), (None, 'knows no title'),
                        (True, 'knows no title'), (['film 01', 'film 02'], 'knows no title'), ('#na#', 'knows no title')):
         with pytest.raises(ValueError, match=says):
             similar_items(trained, item)

@@ -127,7 +127,7 @@ def test_no_changed_byte_makes_another_model(saved, tmp_path):
                 said.setdefault(region, set()).add(found.split(': ')[1])
             else:
                 assert equal(found, model), f'byte {at} changed to {new}'
-    assert said['length'] == {'it is damaged, or no safetensors file.'}
+    assert said['length'] == {'it is damaged, or not a safetensors file.'}
     assert len(said['header']) > 3 and any('changed since' in o for o in said['numbers'])
 
 
@@ -214,15 +214,15 @@ def test_no_part_of_another_kind_is_loaded(saved, tmp_path, place, value):
 
 
 FORGERIES = {
-    '10,000 lists': (lambda about: NESTED, 'no JSON'),
-    '10,000 dicts': (lambda about: '{"a":'*10_000 + '1' + '}'*10_000, 'no JSON'),
+    '10,000 lists': (lambda about: NESTED, 'valid JSON'),
+    '10,000 dicts': (lambda about: '{"a":'*10_000 + '1' + '}'*10_000, 'valid JSON'),
     'lists for a range': (lambda about: json.dumps(about | {'y_range': 'here'}).replace(
-        '"here"', NESTED), 'no JSON'),
-    'lists for a name': (lambda about: json.dumps(about).replace('2.5', NESTED), 'no JSON'),
-    'no JSON': (lambda about: 'DotProductBias', 'no JSON'),
-    'nothing': (lambda about: '', 'no JSON'),
+        '"here"', NESTED), 'valid JSON'),
+    'lists for a name': (lambda about: json.dumps(about).replace('2.5', NESTED), 'valid JSON'),
+    'no JSON': (lambda about: 'DotProductBias', 'valid JSON'),
+    'nothing': (lambda about: '', 'valid JSON'),
     'a number of 10,000 digits': (
-        lambda about: json.dumps(about).replace('2.5', '9'*10_000), 'no JSON'),
+        lambda about: json.dumps(about).replace('2.5', '9'*10_000), 'valid JSON'),
     'a number': (lambda about: '1', 'should hold'), 'null': (lambda about: 'null', 'should hold'),
     'a list': (lambda about: '["kind", "y_range", "names"]', 'should hold'),
     'no kind': (lambda about: about.pop('kind') and None, 'should hold'),
@@ -321,7 +321,7 @@ def test_no_forged_tensor_is_loaded(saved, tmp_path):
     for what, tensors in changed_tensors(content):
         try:
             said[what] = refused(
-                file_with(tensors, text), tmp_path/'forged', 'should', 'NaN', 'no safetensors')
+                file_with(tensors, text), tmp_path/'forged', 'should', 'NaN', 'not a safetensors')
         except AssertionError as e:
             raise AssertionError(f'{what}: {e}') from None
     for part in ('hold these weights', 'have the shape', 'of 32 bits', 'NaN or infinite'):
