@@ -22,7 +22,7 @@ HOSTS = {
 
 
 class Places:
-    "The addresses in the settings.ini of the folder `root`, and whether they exist yet (`published`)"
+    "The addresses in `root`/settings.ini, and whether they exist yet (`published`)"
     def __init__(self, root=ROOT):
         config = ConfigParser(delimiters=['='])
         config.read(Path(root)/'settings.ini', encoding='utf-8')
@@ -54,9 +54,9 @@ def readme_start(places):
     commands = '\n'.join('    ' + command for command in places.commands())
     if not places.published:
         return f'To open the course, type this in its folder:\n\n{commands}\n'
-    return (f'You can read the course [as a site]({places.site}). You can run it in your browser, without '
-            f"installing anything, on {places.hosts('nbs/index.ipynb')}. To run it on your own machine, "
-            f'type:\n\n{commands}\n')
+    return (f'You can read the course [as a site]({places.site}). You can run it in your browser, '
+            f"without installing anything, on {places.hosts('nbs/index.ipynb')}. To run it on your "
+            f'own machine, type:\n\n{commands}\n')
 
 
 def index_start(places):
