@@ -1,4 +1,4 @@
-"""Build the site: run nbdev's processors on the notebooks, translate the result for MyST-NB, and run Sphinx
+"""Build the site: process the notebooks with nbdev, translate them for MyST-NB, and run Sphinx
 
     python docs/build.py [folder]          # default: _site
 """
@@ -16,13 +16,14 @@ ROOT = DOCS.parent
 CFG = get_config(path=ROOT)
 PLACES = Places(ROOT)
 SIDE, FURTHER, MAKERS = 'side/', 'further/', 'exercises/'
-NO_CELL = '\n\nYou can only read this page. To have your answers checked, [run the course]({up}index.ipynb#how-to-start){hosts}.'
+NO_CELL = ('\n\nYou can only read this page. To have your answers checked, '
+           '[run the course]({up}index.ipynb#how-to-start){hosts}.')
 
 
 # --- the course
 
 def notebooks():
-    "The paths of all notebooks except the front page: first those on the map, in its order, then the rest"
+    "The paths of all notebooks but the front page: those on the map, in its order, then the rest"
     paths = [p.relative_to(CFG.nbs_path).as_posix() for p in CFG.nbs_path.rglob('*.ipynb')]
     index = (CFG.nbs_path/'index.ipynb').read_text(encoding='utf-8')
     on_the_map = [path for path in re.findall(r'\]\(([\w/]+\.ipynb)\)', index) if path in paths]
@@ -45,11 +46,14 @@ def load(module):
     "Import a module of the course"
     return importlib.import_module(f'{CFG.lib_name}.{module}')
 
-WINGS = {caption: [] for caption in ('Chapters', 'Side rooms', 'Further research', 'Look things up', 'For makers of questions')}
-for path in notebooks(): WINGS[wing(path)].append(path)
+CAPTIONS = 'Chapters', 'Side rooms', 'Further research', 'Look things up', 'For makers of questions'
+WINGS = {caption: [] for caption in CAPTIONS}
+for path in notebooks():
+    WINGS[wing(path)].append(path)
 ENGINE, *QUESTIONS = WINGS.pop('For makers of questions')
 MODULES = {module_of(path): path for path in [*sum(WINGS.values(), []), ENGINE]}
-MODULES = {module: MODULES[module] for module in sorted(filter(None, MODULES), key='all'.__ne__)} # `all` first
+NAMES = sorted(filter(None, MODULES), key='all'.__ne__) # `all` first
+MODULES = {module: MODULES[module] for module in NAMES}
 
 
 # --- a notebook
@@ -61,22 +65,28 @@ def directives(source):
     return dict(re.match(r'#\|\s*([\w-]+):?\s*(.*)', l).groups() for l in lines[:n]), '\n'.join(lines[n:])
 
 def code_cell(cell, up):
-    "`cell` with its directives translated for MyST-NB, or None if there is nothing to show; `up` is the relative path to the chapters' folder"
+    "`cell` for MyST-NB, or None if it shows nothing; `up` leads to the chapters' folder"
     has, cell['source'] = directives(''.join(cell['source']))
     tags, myst = [], {}
-    if has.get('echo') == 'false' or re.fullmatch(r'[qrs]\d+', cell['source']): tags.append('remove-input')
-    if has.get('code-fold') == 'true': tags.append('hide-input'); myst |= {'code_prompt_show': 'Show the code', 'code_prompt_hide': 'Hide the code'}
+    if has.get('echo') == 'false' or re.fullmatch(r'[qrs]\d+', cell['source']):
+        tags.append('remove-input')
+    if has.get('code-fold') == 'true':
+        tags.append('hide-input')
+        myst |= {'code_prompt_show': 'Show the code', 'code_prompt_hide': 'Hide the code'}
     if 'fig-cap' in has: myst['figure'] = {'caption': has['fig-cap']}
     if 'fig-alt' in has: myst['image'] = {'alt': has['fig-alt']}
     cell['metadata'] = {'tags': tags, 'mystnb': myst}
     for o in cell['outputs']:
         html = o.get('data', {}).get('text/html')
-        if html: o['data']['text/html'] = re.sub(r'href="([\w/]+)\.ipynb', rf'href="{up}\1.html', ''.join(html)) # the links on the board of questions
-    if re.fullmatch(r'(#.*\n*)*', cell['source']) and not cell['outputs']: return None # the learner's cell for an answer, which holds only a comment
+        if html: # it may be the board of questions, whose links lead to notebooks
+            html = re.sub(r'href="([\w/]+)\.ipynb', rf'href="{up}\1.html', ''.join(html))
+            o['data']['text/html'] = html
+    if re.fullmatch(r'(#.*\n*)*', cell['source']) and not cell['outputs']:
+        return None # the cell for a learner's answer, which holds only a comment
     return cell
 
 def source(path, words):
-    "A link from `words` to the file at `path` in the repository, or just its path if the course isn't published"
+    "A link from `words` to the file at `path` in the repository, or its path if nothing is published"
     return f'[{words}]({PLACES.source(path)})' if PLACES.published else f'{words}: `{path}`'
 
 def where(path, runs):
@@ -107,7 +117,7 @@ AT = {url.split('#')[0]: module.removeprefix(f'{CFG.lib_name}.')
 OURS = re.compile(rf'\[([^]]+)\]\({re.escape(CFG.doc_host + CFG.doc_baseurl)}/([\w/]+\.html)#([\w.]+)\)')
 
 def local_links(text, up):
-    "Change nbdev's links on names into links to pages of this site; remove them from names that aren't public"
+    "Point nbdev's links on names to this site; remove the links on names that aren't public"
     def link(found):
         words, page, anchor = found.groups()
         module = AT[page]
@@ -120,7 +130,7 @@ def section_links(text):
     return re.sub(r'\]\(([\w/.]+\.ipynb)\), \*([^*]+)\*', lambda m: f']({m[1]}), [*{m[2]}*]({m[1]}#{anchor(m[2])})', text)
 
 def page(nb, path):
-    "A notebook for MyST-NB, made from what nbdev's processors return for the notebook `nb` at `path`"
+    "A notebook for MyST-NB, made from `nb`, the processed notebook at `path`"
     first, *cells = nb['cells']
     cells = [c for c in cells if not ''.join(c['source']).startswith('<!-- WARNING: THIS FILE WAS AUTOGENERATED')]
     up = '../'*path.count('/')
@@ -137,7 +147,7 @@ def page(nb, path):
 # --- the library
 
 def documented(module, name):
-    "The documentation of `name` on the page of `module`, or a link to it if another module defines it"
+    "The documentation of `name` in `module`, or a link to it if another module defines it"
     thing = getattr(module, name)
     home = thing.__module__ if callable(thing) else None
     if home == module.__name__:
