@@ -4,55 +4,55 @@ PORT   ?= 8888
 BIN = .venv/bin
 DISPLAYED = $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(BROWSER),$(filter Darwin,$(shell uname)))
 
-help: ## list these targets
+help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-study: data ## open your copy of the course in JupyterLab; make study PORT=9000 for another port
+study: data ## open your copy of the course in JupyterLab (for another port: make study PORT=9000)
 	@$(BIN)/python scripts/study.py
 	@JUPYTER_CONFIG_PATH=scripts $(BIN)/jupyter lab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir=study --LabApp.default_url=/lab/tree/index.ipynb \
 	    --ServerApp.answer_yes=True $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
-test: data browser ## run every notebook, those with evidence in short, then the tests
+test: data browser ## run every notebook (short versions of those with evidence), then the tests
 	@COLLAB_COURSE_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/nbdev_test; notebooks=$$?; $(BIN)/pytest tests && exit $$notebooks
 
-browser: env ## get a browser for the tests that need one, where that can be done
+browser: env ## find or install a browser for the tests that need one
 	@$(BIN)/python scripts/browser.py
 
-env: ## make .venv, or bring it up to date
+env: ## create .venv, or update it
 	@$(PYTHON) scripts/setup_env.py
 
-data: env ## fetch the ratings, or make some, and say which
+data: env ## download the ratings, or generate synthetic ones, and say which
 	@$(BIN)/python -m collab_course.movielens
 
-site: env ## build the course's site into _site
+site: env ## build the course's website into _site
 	@$(BIN)/python docs/build.py && echo "To read it: file://$(CURDIR)/_site/index.html"
 
-links: ## write what settings.ini says is published into README and the notebooks
+links: ## update the addresses in README and the notebooks from settings.ini
 	@$(PYTHON) docs/places.py
 
-reproduce: data ## train the models over several seeds, beside the published results
+reproduce: data ## train the book's models over several seeds, and compare with the book's results
 	@$(BIN)/python tests/benchmarks/reproduce.py
 
 answered: data ## run every chapter with our answers to its questions filled in
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/answered.py
 
-worlds: env ## run every notebook that uses ratings on five other generated worlds, and list what fails
+worlds: env ## run the notebooks that use ratings on five other generated worlds, and list what fails
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/worlds.py
 
-mutants: data ## break the questions' checkers in every way, and list what their tests don't notice
+mutants: data ## break the questions' checkers in many ways, and list what their tests don't notice
 	@$(BIN)/python tests/mutants.py
 
-bench: data ## time what the course claims to be fast
+bench: data ## time the functions that the course calls fast
 	@for f in $(filter-out %/reproduce.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$f || exit; done
 
-freeze: env ## pin the installed versions in constraints.txt
-	@$(BIN)/python -c 'import sys; print("# Python %d.%d: what the stored outputs came from (make freeze writes it)" % sys.version_info[:2])' > constraints.txt
+freeze: env ## write the installed versions into constraints.txt
+	@$(BIN)/python -c 'import sys; print("# Python %d.%d: the stored outputs come from these versions (make freeze writes this file)" % sys.version_info[:2])' > constraints.txt
 	@$(BIN)/pip freeze --exclude-editable | sed 's/+.*//' >> constraints.txt
 
 hooks: env ## let git clean and merge notebooks
 	@PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_install_hooks
 
-clean: ## remove .venv and what was built
+clean: ## remove .venv and everything that was built
 	rm -rf .venv build dist *.egg-info .pytest_cache _proc _site
 
 .PHONY: help study test browser env data site links reproduce answered worlds mutants bench freeze hooks clean

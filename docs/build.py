@@ -1,4 +1,4 @@
-"""Build the site: the notebooks through nbdev's processors, then what Sphinx needs to know in MyST-NB's words, then Sphinx
+"""Build the site: process the notebooks with nbdev, translate them for MyST-NB, and run Sphinx
 
     python docs/build.py [folder]          # default: _site
 """
@@ -16,13 +16,14 @@ ROOT = DOCS.parent
 CFG = get_config(path=ROOT)
 PLACES = Places(ROOT)
 SIDE, FURTHER, MAKERS = 'side/', 'further/', 'exercises/'
-NO_CELL = '\n\nOn this page you can only read. To have your answers checked, [run the course]({up}index.ipynb#how-to-start){hosts}.'
+NO_CELL = ('\n\nYou can only read this page. To have your answers checked, '
+           '[run the course]({up}index.ipynb#how-to-start){hosts}.')
 
 
 # --- the course
 
 def notebooks():
-    "The paths of all notebooks but the front page, as on the map, and after those what isn't there"
+    "The paths of all notebooks but the front page: those on the map, in its order, then the rest"
     paths = [p.relative_to(CFG.nbs_path).as_posix() for p in CFG.nbs_path.rglob('*.ipynb')]
     index = (CFG.nbs_path/'index.ipynb').read_text(encoding='utf-8')
     on_the_map = [path for path in re.findall(r'\]\(([\w/]+\.ipynb)\)', index) if path in paths]
@@ -30,75 +31,84 @@ def notebooks():
     return list(dict.fromkeys([*on_the_map, *others]))
 
 def wing(path):
-    "The heading in the sidebar under which a notebook is listed"
+    "The sidebar heading under which the notebook at `path` is listed"
     folders = {SIDE: 'Side rooms', FURTHER: 'Further research', MAKERS: 'For makers of questions'}
     main = 'Chapters' if path[0].isdigit() else 'Look things up'
     return folders.get(path[:path.rfind('/') + 1], main)
 
 def module_of(path):
-    "The module that a notebook exports to, if any"
+    "The module that the notebook at `path` exports to, or None"
     text = (CFG.nbs_path/path).read_text(encoding='utf-8')
     found = re.search(r'"#\| default_exp ([\w.]+)', text)
     return found and found[1]
 
 def load(module):
-    "A module of the course, imported"
+    "Import a module of the course"
     return importlib.import_module(f'{CFG.lib_name}.{module}')
 
-WINGS = {caption: [] for caption in ('Chapters', 'Side rooms', 'Further research', 'Look things up', 'For makers of questions')}
-for path in notebooks(): WINGS[wing(path)].append(path)
+CAPTIONS = 'Chapters', 'Side rooms', 'Further research', 'Look things up', 'For makers of questions'
+WINGS = {caption: [] for caption in CAPTIONS}
+for path in notebooks():
+    WINGS[wing(path)].append(path)
 ENGINE, *QUESTIONS = WINGS.pop('For makers of questions')
 MODULES = {module_of(path): path for path in [*sum(WINGS.values(), []), ENGINE]}
-MODULES = {module: MODULES[module] for module in sorted(filter(None, MODULES), key='all'.__ne__)} # that one first
+NAMES = sorted(filter(None, MODULES), key='all'.__ne__) # `all` first
+MODULES = {module: MODULES[module] for module in NAMES}
 
 
 # --- a notebook
 
 def directives(source):
-    "The `#| key: value` lines at the top of a cell as a dict, and the rest"
+    "The `#| key: value` lines at the top of a cell as a dict, and the rest of the cell"
     lines = source.splitlines()
     n = next((i for i,l in enumerate(lines) if not l.startswith('#|')), len(lines))
     return dict(re.match(r'#\|\s*([\w-]+):?\s*(.*)', l).groups() for l in lines[:n]), '\n'.join(lines[n:])
 
 def code_cell(cell, up):
-    "Tell MyST-NB what the directives of `cell` say; None if there is nothing to show. `up` leads to the chapters' folder."
+    "`cell` for MyST-NB, or None if it shows nothing; `up` leads to the chapters' folder"
     has, cell['source'] = directives(''.join(cell['source']))
     tags, myst = [], {}
-    if has.get('echo') == 'false' or re.fullmatch(r'[qrs]\d+', cell['source']): tags.append('remove-input')
-    if has.get('code-fold') == 'true': tags.append('hide-input'); myst |= {'code_prompt_show': 'Show the code', 'code_prompt_hide': 'Hide the code'}
+    if has.get('echo') == 'false' or re.fullmatch(r'[qrs]\d+', cell['source']):
+        tags.append('remove-input')
+    if has.get('code-fold') == 'true':
+        tags.append('hide-input')
+        myst |= {'code_prompt_show': 'Show the code', 'code_prompt_hide': 'Hide the code'}
     if 'fig-cap' in has: myst['figure'] = {'caption': has['fig-cap']}
     if 'fig-alt' in has: myst['image'] = {'alt': has['fig-alt']}
     cell['metadata'] = {'tags': tags, 'mystnb': myst}
     for o in cell['outputs']:
         html = o.get('data', {}).get('text/html')
-        if html: o['data']['text/html'] = re.sub(r'href="([\w/]+)\.ipynb', rf'href="{up}\1.html', ''.join(html)) # the board's links
-    if re.fullmatch(r'(#.*\n*)*', cell['source']) and not cell['outputs']: return None # the learner's cell, empty but for a hint
+        if html: # it may be the board of questions, whose links lead to notebooks
+            html = re.sub(r'href="([\w/]+)\.ipynb', rf'href="{up}\1.html', ''.join(html))
+            o['data']['text/html'] = html
+    if re.fullmatch(r'(#.*\n*)*', cell['source']) and not cell['outputs']:
+        return None # the cell for a learner's answer, which holds only a comment
     return cell
 
 def source(path, words):
-    "Where the file at `path` in the repository is: a link from `words`, or its place in the checkout"
+    "A link from `words` to the file at `path` in the repository, or its path if nothing is published"
     return f'[{words}]({PLACES.source(path)})' if PLACES.published else f'{words}: `{path}`'
 
 def where(path, runs):
-    "Where the notebook `path` is, and, if it `runs`, how to run it"
+    "A line that says where the notebook at `path` is and, if it has code (`runs`), how to run it"
     path = f'nbs/{path}'
     if not runs: return source(path, 'Notebook')
     if PLACES.published: return f'Open in {PLACES.hosts(path)} · {source(path, "Notebook")}'
     return f"To run this page: `make study` in the course's folder, then open `{path.removeprefix('nbs/')}`"
 
 def no_cell(path, up):
-    "What to tell a reader who wants to answer the questions of the chapter `path`"
+    "A note for readers of the site: where to answer the questions of the chapter at `path`"
     hosts = f", or open this chapter in {PLACES.hosts(f'nbs/{path}')}" if PLACES.published else ''
     return NO_CELL.format(up=up, hosts=hosts)
 
 def head(cell, path, runs):
-    "The first cell of a page: its number and title, what it is about, and where the notebook is, which `runs` or has only text"
+    "The first cell of a page: number and title, a line on the content, and where the notebook is"
     title, about = re.fullmatch(r'# (.+)\n\n> (.+)', ''.join(cell['source'])).groups()
     number = '' if path.startswith(MAKERS) else re.match(r'(\d+b?_)?', path.split('/')[-1])[0].replace('_', ' ')
     return f'# {number}{title}\n\n{{.lead}}\n{about}\n\n{{.where}}\n{where(path, runs)}'
 
 def anchor(heading):
-    "The id that MyST gives to a heading"
+    "The id that MyST gives a heading"
     return re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
 
 SYMBOLS = load('_modidx').d['syms']
@@ -107,7 +117,7 @@ AT = {url.split('#')[0]: module.removeprefix(f'{CFG.lib_name}.')
 OURS = re.compile(rf'\[([^]]+)\]\({re.escape(CFG.doc_host + CFG.doc_baseurl)}/([\w/]+\.html)#([\w.]+)\)')
 
 def local_links(text, up):
-    "Lead nbdev's links from names to the pages of this site; names that aren't public lose theirs"
+    "Point nbdev's links on names to this site; remove the links on names that aren't public"
     def link(found):
         words, page, anchor = found.groups()
         module = AT[page]
@@ -116,11 +126,11 @@ def local_links(text, up):
     return OURS.sub(link, text)
 
 def section_links(text):
-    "Where a link to a chapter is followed by the name of a section, link that, too"
+    "Link the name of a section, too, if it follows a link to a chapter"
     return re.sub(r'\]\(([\w/.]+\.ipynb)\), \*([^*]+)\*', lambda m: f']({m[1]}), [*{m[2]}*]({m[1]}#{anchor(m[2])})', text)
 
 def page(nb, path):
-    "The notebook `nb`, as nbdev's processors left it, as a notebook for MyST-NB"
+    "A notebook for MyST-NB, made from `nb`, the processed notebook at `path`"
     first, *cells = nb['cells']
     cells = [c for c in cells if not ''.join(c['source']).startswith('<!-- WARNING: THIS FILE WAS AUTOGENERATED')]
     up = '../'*path.count('/')
@@ -137,7 +147,7 @@ def page(nb, path):
 # --- the library
 
 def documented(module, name):
-    "What the page of `module` says of `name`: all that is known, or where it is, if only passed on"
+    "The documentation of `name` in `module`, or a link to it if another module defines it"
     thing = getattr(module, name)
     home = thing.__module__ if callable(thing) else None
     if home == module.__name__:
@@ -148,8 +158,8 @@ def documented(module, name):
         return f'- [`{name}`]({page}.md#{name.lower()}): {about}'
 
 def api(name):
-    "A page for the module `name`: each public function and class"
-    module, story = load(name), f'[The notebook that builds it](../{MODULES[name]})'
+    "The page of the module `name`, with each of its public functions and classes"
+    module, story = load(name), f'[The notebook that defines it](../{MODULES[name]})'
     code = source(f'{module.__name__.replace(".", "/")}.py', 'Source')
     docs = filter(None, (documented(module, public) for public in module.__all__))
     return '\n\n'.join([f'# {module.__name__}', f'{{.where}}\n{story} · {code}', *docs]) + '\n'
@@ -160,7 +170,7 @@ def api(name):
 def toc(caption, pages): return '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *pages, '```', ''])
 
 def write(src):
-    "All that Sphinx reads, into the folder `src`"
+    "Write everything that Sphinx reads into the folder `src`"
     folder = proc_nbs(n_workers=0, force=True)
     done = {}
     for path in ('index.ipynb', *sum(WINGS.values(), []), ENGINE, *QUESTIONS):
@@ -178,7 +188,7 @@ def write(src):
         (src/path).write_text(text, encoding='utf-8')
 
 def main(out):
-    "Build the site into the folder `out`; Sphinx's exit status"
+    "Build the site into the folder `out`, and return Sphinx's exit status"
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as d:
         write(Path(d)/'src')

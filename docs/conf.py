@@ -1,4 +1,4 @@
-"What Sphinx has to know; docs/build.py writes the pages and calls it"
+"The configuration of Sphinx, which docs/build.py runs after it has written the pages"
 import re
 from docutils import nodes
 from nbdev.config import get_config
@@ -25,18 +25,18 @@ html_theme_options = {
 pygments_style, pygments_dark_style = 'xcode', 'github-dark'
 
 
-# --- words of the glossary, linked where a chapter first uses them
+# --- link each term of the glossary where a chapter first uses it
 
 NOT_PROSE = nodes.title, nodes.literal, nodes.reference, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.table, nodes.figure
 
 def words(doctree):
-    "The words of the glossary, each with its anchor: headings and, below them, what else they are called"
+    "The terms of each glossary entry (its heading and the other names below it), and its anchor"
     for entry in doctree.findall(lambda n: isinstance(n, nodes.section) and not n.next_node(nodes.section)):
         also = entry[1].astext().removeprefix('also: ') if entry[1].astext().startswith('also: ') else None
         yield [entry[0].astext()] + (also.split(', ') if also else []), entry['ids'][0]
 
 def link_first(doctree, names, uri):
-    "Link the first of `names` in the prose of `doctree` to `uri`"
+    "Link the first occurrence of any of `names` in the prose of `doctree` to `uri`"
     pattern = re.compile(r'\b(' + '|'.join(map(re.escape, names)) + r')\b', re.IGNORECASE)
     for text in list(doctree.findall(nodes.Text)):
         parent, m = text.parent, pattern.search(text.astext())
@@ -50,13 +50,13 @@ def parents(node):
     while node := node.parent: yield node
 
 def link_glossary(app, doctree, name):
-    "Link words in a chapter to the glossary"
+    "Link the terms in a chapter to the glossary"
     if not re.match(r'\d|side/|further/', name) or 'glossary' not in app.env.found_docs: return
     uri = app.builder.get_relative_uri(name, 'glossary')
     for names,anchor in words(app.env.get_doctree('glossary')): link_first(doctree, names, f'{uri}#{anchor}')
 
 def level_of_captions(app, pagename, templatename, context, doctree):
-    "Say of the sidebar's headings how deep they are, which Furo leaves out"
+    "Give the sidebar's headings the level that Furo leaves out"
     context['furo_navigation_tree'] = context.get('furo_navigation_tree', '').replace('role="heading"', 'role="heading" aria-level="2"')
 
 def setup(app):

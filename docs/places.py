@@ -1,9 +1,10 @@
-"""Where the course can be read and run, from settings.ini; as a script, write it where it is told
+"""The addresses of the course, and the texts that depend on them
 
     python docs/places.py
 
-README.md, nbs/index.ipynb and the first code cell of each chapter depend on `published`: run this
-after a change of settings.ini. docs/build.py asks here for the links of the site.
+README.md, nbs/index.ipynb and the first code cell of each notebook depend on `published` in
+settings.ini. This script updates them, so run it after a change of settings.ini or of the texts
+below. docs/build.py imports `Places` for the links of the site.
 """
 import json, re
 from configparser import ConfigParser
@@ -21,7 +22,7 @@ HOSTS = {
 
 
 class Places:
-    "The addresses that the settings.ini in `root` gives, if it says that they exist"
+    "The addresses in `root`/settings.ini, and whether they exist yet (`published`)"
     def __init__(self, root=ROOT):
         config = ConfigParser(delimiters=['='])
         config.read(Path(root)/'settings.ini', encoding='utf-8')
@@ -31,56 +32,58 @@ class Places:
         self.site = self.settings['doc_host'] + self.settings['doc_baseurl'] + '/'
 
     def source(self, path):
-        "Where the file at `path` in the repository is shown"
+        "The address that shows the file at `path` in the repository"
         return f"{self.git_url}/blob/{self.settings['branch']}/{path}"
 
     def hosts(self, path):
-        "Links, in Markdown, to the notebook at `path` in the repository on each host"
+        "Markdown links that open the notebook at `path` in the repository on each host"
         links = [f'[{name}]({url.format(path=path, **self.settings)})' for name, url in HOSTS.items()]
         return ', '.join(links[:-1]) + ' or ' + links[-1]
 
     def commands(self):
-        "What to type to start the course"
+        "The commands that start the course, one a line"
         if not self.published:
             return ['make study']
         return [f'git clone {self.git_url}', f"cd {self.settings['repo']}", 'make study']
 
 
-# --- the lines that depend on it
+# --- texts that depend on the addresses
 
 def readme_start(places):
-    "How README.md says to start"
+    "The lines of README.md that say how to start"
     commands = '\n'.join('    ' + command for command in places.commands())
     if not places.published:
-        return f"To start, type this in the course's folder:\n\n{commands}\n"
-    return (f'Read it [as a site]({places.site}). Run it in your browser, with nothing to install, on '
-            f"{places.hosts('nbs/index.ipynb')}. Or run it on your own machine:\n\n{commands}\n")
+        return f'To open the course, type this in its folder:\n\n{commands}\n'
+    return (f'You can read the course [as a site]({places.site}). You can run it in your browser, '
+            f"without installing anything, on {places.hosts('nbs/index.ipynb')}. To run it on your "
+            f'own machine, type:\n\n{commands}\n')
 
 
 def index_start(places):
-    "How nbs/index.ipynb says to start"
+    "The lines of nbs/index.ipynb that say how to start"
     commands = '\n'.join(['```', *places.commands(), '```'])
-    before = '' if places.published else "In the course's folder:\n\n"
+    before = '' if places.published else "Type this in the course's folder:\n\n"
     readme, sites = "README.md in the course's folder", ''
     if places.published:
         readme = f'The [README]({places.git_url}#without-make-as-on-windows)'
         sites = (' To try a chapter without installing anything, use the links to Colab, Kaggle and '
                  f"Binder at the top of its page on [the course's site]({places.site}).")
     return (f'{before}{commands}\n\n'
-            'That needs Python 3.10 to 3.14, make, and a few minutes the first time. It installs what '
-            'the course uses into a folder of its own, downloads the ratings, copies the notebooks '
-            'into the folder `study`, and opens this page there in JupyterLab. That copy is yours: '
-            f'an update of the course never overwrites what you changed. {readme} says how to do it '
-            f'without make, as on Windows, and how to keep PyTorch small on Linux.{sites}\n')
+            'This opens the course in JupyterLab. It needs make and Python 3.10 to 3.14, and takes a '
+            'few minutes the first time, because it installs the packages and downloads the ratings. '
+            'The notebooks that you see are a copy in the folder `study`. That copy is yours, and an '
+            'update of the course never overwrites what you changed. `make test` runs every notebook '
+            f'and all tests. {readme} has the commands for Windows, and for Linux without a GPU.'
+            f'{sites}\n')
 
 
 def replace_block(text, new):
-    "`text` with `new` between its two comments"
+    "Replace what is between the two comments in `text` by `new`"
     return BLOCK.sub(lambda found: found[1] + new + found[2], text)
 
 
 def get_course_cell(places, home):
-    "The cell that gets the course on Colab, Kaggle and Binder, and goes to the folder `home` in it"
+    "A cell that installs the course on Colab, Kaggle and Binder and changes to its folder `home`"
     source = CELL.replace('GIT_URL', places.git_url).replace('HOME', home)
     return {'cell_type': 'code', 'execution_count': None, 'id': CELL_ID,
             'metadata': {'jupyter': {'source_hidden': True}}, 'outputs': [],
@@ -88,7 +91,7 @@ def get_course_cell(places, home):
 
 
 def set_cell(nb, places, home):
-    "Have the notebook `nb` begin its code with that cell if the course is published, else not"
+    "Put that cell before the first code cell of `nb` if the course is published, else remove it"
     nb['cells'] = [cell for cell in nb['cells'] if cell['id'] != CELL_ID]
     code = [i for i, cell in enumerate(nb['cells']) if cell['cell_type'] == 'code']
     if places.published and code:
@@ -96,7 +99,7 @@ def set_cell(nb, places, home):
 
 
 def set_start(nb, places):
-    "Have the front page `nb` say how to start"
+    "Update the lines of the front page `nb` that say how to start"
     for cell in nb['cells']:
         source = ''.join(cell['source'])
         if cell['cell_type'] == 'markdown' and BLOCK.search(source):
@@ -104,7 +107,7 @@ def set_start(nb, places):
 
 
 def new_notebook(text, places, home):
-    "The `text` of the file of a notebook in the folder `home`, as it should be"
+    "The new text of a notebook file in the folder `home`, made from its old `text`"
     nb = json.loads(text)
     set_cell(nb, places, home)
     set_start(nb, places)
@@ -114,13 +117,13 @@ def new_notebook(text, places, home):
 
 
 def notebooks(root=ROOT):
-    "The notebooks for learners: all but those of the makers of questions"
+    "The paths of all notebooks for learners, which are all but those in nbs/exercises"
     return [path for path in sorted((Path(root)/'nbs').rglob('*.ipynb'))
             if path.parent.name not in ('exercises', '.ipynb_checkpoints')]
 
 
 def changes(root=ROOT):
-    "The files that differ from what settings.ini says, each with the text it should have"
+    "Path and new text of each file that doesn't agree with settings.ini"
     places, root = Places(root), Path(root)
     for path in [root/'README.md', *notebooks(root)]:
         text = path.read_text(encoding='utf-8')
@@ -133,7 +136,7 @@ def changes(root=ROOT):
 
 
 def main(root=ROOT):
-    "Write what differs, and say which files"
+    "Update those files, and print their names"
     for path, text in changes(root):
         path.write_bytes(text.encode('utf-8'))
         print(f'wrote {path.relative_to(root)}')

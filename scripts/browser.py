@@ -1,7 +1,7 @@
-"""Get a browser for the tests that look at what a learner sees, where that can be done
+"""Find or install a browser for the tests that check what a learner sees
 
-`make browser` runs this file: it says what it is about to do, asks nothing and never fails.
-tests/conftest.py starts the same browser.
+`make browser` runs this file. It announces what it is about to do, asks no questions and never
+fails. tests/conftest.py starts the same browser.
 """
 import os
 import shutil
@@ -10,14 +10,14 @@ import sys
 
 from playwright.sync_api import Error, sync_playwright
 
-START = 120_000  # milliseconds, for a busy machine
+START = 120_000  # time limit in milliseconds, long enough for a busy machine
 DOWNLOAD = [sys.executable, '-m', 'playwright', 'install', 'chromium-headless-shell']
 APT = ['apt-get', '-o', 'Acquire::Retries=0', '-o', 'Acquire::http::Timeout=10']
 MISSING = f'no Chromium or Chrome starts. To get one: {" ".join(DOWNLOAD)}'
 
 
 def launch(playwright):
-    "The system's Chromium, Playwright's own or a Chrome: the first that starts, or None"
+    "The first of the system's Chromium, Playwright's own and Chrome that starts, or None"
     system = shutil.which('chromium')
     for where in [{'executable_path': system}] * bool(system) + [{}, {'channel': 'chrome'}]:
         try:
@@ -36,19 +36,19 @@ def starts():
 
 
 def run(command):
-    "Run `command`, which is neither heard nor can ask anything, and gives up soon without network"
+    "Run `command` without output or questions; without a network it gives up soon"
     env = {'PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT': '10000', 'DEBIAN_FRONTEND': 'noninteractive'}
     quiet = dict.fromkeys(('stdin', 'stdout', 'stderr'), subprocess.DEVNULL)
     subprocess.run(command, env=os.environ | env, **quiet)
 
 
 def is_root():
-    "Whether an administrator runs this, on a system that has one by this name"
+    "Whether root runs this script (never on Windows)"
     return hasattr(os, 'geteuid') and os.geteuid() == 0
 
 
 def main():
-    "Try one way after the other until a browser starts"
+    "Try one way after another until a browser starts"
     if starts():
         return
     print('No browser was found for the tests that need one. '

@@ -1,6 +1,6 @@
-"""Make .venv with what the course needs, or bring it up to date. Does nothing if it already is.
+"""Create .venv with the packages that the course needs, or update it if something has changed.
 
-Needs only the standard library; the check of the version runs on Python 3.6, too.
+This script needs only the standard library, and its check of the version also runs on Python 3.6.
 """
 import sys
 
@@ -20,13 +20,13 @@ FILES = 'settings.ini', 'setup.py', 'pyproject.toml', 'constraints.txt'
 
 
 def made_from(root):
-    "What an environment is made from: its Python and its place, then all that pip is told"
+    "What an environment is made from: the Python, the folder and everything that pip reads"
     texts = [(root/name).read_text(encoding='utf-8') for name in FILES if (root/name).exists()]
     return '\n'.join([f'{platform.python_version()} {sys.base_prefix} {root}', *texts])
 
 
 def pins(root):
-    "All of constraints.txt if it was made for this Python, else only its PyTorch"
+    "pip's constraints: all of constraints.txt if it is for this Python, else only PyTorch's"
     file = root/'constraints.txt'
     text = file.read_text(encoding='utf-8') if file.exists() else ''
     if text.startswith('# Python %d.%d:' % sys.version_info[:2]):
@@ -35,9 +35,9 @@ def pins(root):
 
 
 def main(root=ROOT):
-    "Make or update the environment of the course in `root`"
+    "Create or update the environment of the course in the folder `root`"
     env, want = root/'.venv', made_from(root)
-    stamp = env/'made-from'  # without it an environment counts as unfinished
+    stamp = env/'made-from'  # written last: an environment without it is unfinished
     have = stamp.read_text(encoding='utf-8') if stamp.exists() else ''
     if have == want:
         return
@@ -46,17 +46,17 @@ def main(root=ROOT):
     except ImportError:
         sys.exit('This Python lacks its venv module. '
                  'On Debian and Ubuntu: sudo apt install python%d.%d-venv' % sys.version_info[:2])
-    print('Installing what the course needs into .venv: a few minutes the first time.', flush=True)
+    print('Installing the packages into .venv. The first time takes a few minutes.', flush=True)
     if have.partition('\n')[0] != want.partition('\n')[0]:
         venv.create(env, clear=True, with_pip=True, symlinks=os.name != 'nt')
     python = env/('Scripts' if os.name == 'nt' else 'bin')/'python'
     command = [python, '-m', 'pip', 'install', '--no-input', *pins(root), '-e', f'{root}[dev]']
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors='replace')
     if 'Retrying' in done.stderr and done.returncode:
-        sys.exit("The packages can't be downloaded: no answer from the network. "
-                 'Once it is back, run the same command again.')
+        sys.exit("The packages can't be downloaded, because there is no answer from the network. "
+                 'Run the same command again when you are online.')
     if done.returncode:
-        sys.exit(f'{done.stderr}\npip could not install the packages: see above.')
+        sys.exit(f'{done.stderr}\npip could not install the packages. Its messages are above.')
     stamp.write_text(want, encoding='utf-8')
 
 

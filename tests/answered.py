@@ -1,4 +1,4 @@
-"Restart-and-run-all for a learner who has answered everything: each cell left for an answer gets the worked one, which must be found right"
+"Run all chapters as a learner who has answered every question: each answer cell gets our worked answer, which must be accepted"
 import argparse, ast, os, re, tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +16,7 @@ def asserted(code):
     return '\n'.join(code.splitlines()[:last.lineno-1] + [f'assert {ast.get_source_segment(code, last)}'])
 
 def fill(nb):
-    "Put the worked answers where the learner's would stand; the names of the questions"
+    "Put the worked answers into the answer cells, and return the names of the questions"
     names = []
     for cell in nb.cells:
         mine = cell.cell_type == 'code' and re.fullmatch(r'# ([qrs]\d+)\.check\(.*\)', cell.source.strip())
@@ -24,7 +24,7 @@ def fill(nb):
     return names
 
 def run(path):
-    "Answer the chapter's questions and run it all; how many there were, and what went wrong"
+    "Answer a chapter's questions and run it; return the number of questions, and what went wrong"
     nb = nbformat.read(path, as_version=4)
     names = fill(nb)
     with tempfile.TemporaryDirectory() as d:

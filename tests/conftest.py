@@ -1,4 +1,4 @@
-"A browser for the tests that look at what a learner sees. Where none can be had they are skipped."
+"A browser for the tests that check what a learner sees; without one, they are skipped"
 import sys
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import browser as browsers
 
 @pytest.fixture(scope='session')
 def browser():
-    "Playwright's `Browser`, for `new_page` or `new_context`"
+    "Playwright's `Browser`"
     with sync_playwright() as playwright:
         found = browsers.launch(playwright)
         if not found:

@@ -3,10 +3,10 @@
     python tests/mutants.py                # every module of collab_course/exercises but the engine
     python tests/mutants.py crosstab engine
 
-A mutant is one module with one change: a `raise` that is gone, a condition that always or never holds, a comparison turned round, a mistake, an option or
-its name that is lost. The tests are the cells of the notebook in nbs/exercises that the module comes from. What a change can't reach is not run again: each
-mutant is a fork of the process in which everything has passed, so models that were trained there stay trained. Forks need Linux or macOS.
-A line that ends in `# equivalent: why` is left alone. The exit code is 1 if a mutant goes unnoticed."""
+A mutant is one module with one change: a missing `raise`, a condition that is always or never true, a reversed comparison, or a missing mistake, option or
+name. The tests are the cells of the notebook in nbs/exercises that exports the module. Code that a change can't affect is not run again, because each
+mutant is a fork of the process in which all tests have passed, with its trained models. Forks need Linux or macOS.
+A line that ends in `# equivalent: why` is not changed. The exit code is 1 if a mutant goes unnoticed."""
 import ast, contextlib, copy, json, linecache, multiprocessing, os, re, sys, tempfile, time, warnings
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOT_CHECKERS = '__init__', 'engine'
 INVERSE = {ast.Eq: ast.NotEq, ast.Lt: ast.GtE, ast.Gt: ast.LtE, ast.In: ast.NotIn, ast.Is: ast.IsNot}
 INVERSE |= {v: k for k,v in INVERSE.items()}
-NAMED = {'Wrong': (1, 'misconception'), 'Mistake': (0, 'name'), 'Option': (3, 'name')} # where each of them takes the name of a misconception
+NAMED = {'Wrong': (1, 'misconception'), 'Mistake': (0, 'name'), 'Option': (3, 'name')} # position and name of the argument that names a misconception
 
 
 # --- what there is to break
@@ -22,7 +22,7 @@ NAMED = {'Wrong': (1, 'misconception'), 'Mistake': (0, 'name'), 'Option': (3, 'n
 def called(node, *names): return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
 
 def slot(call, pos, name):
-    "Where an argument of `call` stands: its holder and key, or None"
+    "Where an argument of `call` is stored, as a container and its key, or None"
     if len(call.args) > pos: return call.args, pos
     kws = [k for k in call.keywords if k.arg == name]
     return (kws[0].__dict__, 'value') if kws else None
@@ -30,7 +30,7 @@ def slot(call, pos, name):
 def put(holder, key, value): return lambda: holder.__setitem__(key, value)
 
 def changes(node, named):
-    "All that can be broken right at `node`: (label, line, a function that breaks it in place)"
+    "Everything that can be broken at `node` itself: (label, line, a function that breaks it in place)"
     for field in ('body', 'orelse', 'finalbody'):
         block = getattr(node, field, None)
         for k,s in enumerate(block if isinstance(block, list) else []):
@@ -54,7 +54,7 @@ def changes(node, named):
         yield 'right turned round', node.lineno, put(*s, ast.Constant(not s[0][s[1]].value)) if s else lambda: node.keywords.append(ast.keyword('right', ast.Constant(True)))
 
 def all_changes(stmt):
-    "All that can be broken anywhere in `stmt`, always in the same order"
+    "Everything that can be broken anywhere in `stmt`, always in the same order"
     nodes = list(ast.walk(stmt))
     named = {id(s[0][s[1]]) for n in nodes if called(n, *NAMED) and (s := slot(n, *NAMED[n.func.id]))}
     return [c for n in nodes for c in changes(n, named)]
@@ -66,12 +66,12 @@ def broken(stmt, i):
     return ast.fix_missing_locations(res)
 
 
-# --- who depends on whom
+# --- which statements depend on which
 
 def uses(stmt): return {n.id for n in ast.walk(stmt) if isinstance(n, ast.Name)}
 
 def binds(stmt):
-    "Names that `stmt` gives a value to, in its own scope or, to be safe, in an inner one"
+    "Names that `stmt` assigns to, in its own scope or, to be safe, in an inner one"
     names = {n.id for n in ast.walk(stmt) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     names |= {n.value.id for n in ast.walk(stmt) if isinstance(n, (ast.Subscript, ast.Attribute)) and isinstance(n.ctx, ast.Store) and isinstance(n.value, ast.Name)}
     if isinstance(stmt, (ast.FunctionDef, ast.ClassDef)): names = {stmt.name}
@@ -79,7 +79,7 @@ def binds(stmt):
     return names
 
 def reached(stmts, tainted):
-    "Those of `stmts` that use a name in `tainted`, which grows by what they bind"
+    "The statements of `stmts` that use a name in `tainted`; the names that they assign are added to `tainted`"
     while True:
         res = [s for s in stmts if uses(s) & tainted]
         more = set().union(*map(binds, res)) - tainted
@@ -94,7 +94,7 @@ def run(stmt, fname, ns): exec(compile(ast.Module([stmt], []), fname, 'exec'), n
 def is_check(stmt): return any(isinstance(n, ast.Assert) or called(n, 'table', 'judge', 'test_eq', 'test_close', 'test_fail', 'ExceptionExpected') for n in ast.walk(stmt))
 
 class Module:
-    "A module of exercises, the cells that test it, and what a run of both has left"
+    "A module of exercises, the cells that test it, and the state after a run of both"
     def __init__(self, name):
         self.name, self.path = name, ROOT/'collab_course'/'exercises'/f'{name}.py'
         self.nb = next(p for p in sorted((ROOT/'nbs'/'exercises').glob('*.ipynb')) if f'#| default_exp exercises.{name}' in [l for c in json.loads(p.read_text())['cells'] for l in ''.join(c['source']).splitlines()])
@@ -103,7 +103,7 @@ class Module:
         self.tests = self.needed([(s, fname) for fname,src in self.cells() for s in ast.parse(src).body])
 
     def needed(self, tests):
-        "Of all statements of the cells those which check something of this module or of a verdict, and what they depend on; no `survives`, no measurements"
+        "The statements of the cells that check this module or a verdict, and those that they depend on (but no `survives`, no measurements)"
         own = set().union(*(binds(s) for s in self.stmts if not isinstance(s, (ast.Import, ast.ImportFrom))))
         own |= set().union(*(binds(s) for s,_ in tests if any(called(n, 'judge') for n in ast.walk(s))))
         keep, names = [], set()
@@ -123,7 +123,7 @@ class Module:
             yield fname, src
 
     def baseline(self):
-        "Run everything once, and keep what each test has bound, its time, and what the examples' generators stood at"
+        "Run everything once, and record the names that each test binds, its time, and the state of the examples' random generators"
         os.chdir(self.nb.parent)
         self.ns = {'__name__': f'collab_course.exercises.{self.name}', '__file__': str(self.path)}
         exec(compile(self.path.read_text(), str(self.path), 'exec'), self.ns)
@@ -142,7 +142,7 @@ class Module:
                 if '# equivalent:' not in self.lines[line-1]: yield k, i, label, line
 
     def passes(self, k, i):
-        "Run what change `i` of statement `k` reaches (None: no change); an exception if it is noticed"
+        "Run everything that change `i` of statement `k` affects (None: no change); raises an exception if a test notices"
         stmt, ns = self.stmts[k] if i is None else broken(self.stmts[k], i), dict(self.own)
         tainted = binds(self.stmts[k]) or {''}
         after = reached(self.stmts, tainted)
@@ -163,7 +163,7 @@ def child(module, k, i):
     os._exit(0)
 
 def noticed(module, k, i, limit):
-    "Does a test fail, or not end?"
+    "Whether a test fails or doesn't end"
     p = multiprocessing.get_context('fork').Process(target=child, args=(module, k, i))
     p.start(); p.join(limit)
     if p.is_alive(): p.kill(); p.join()
@@ -171,7 +171,7 @@ def noticed(module, k, i, limit):
 
 @contextlib.contextmanager
 def timed(engine):
-    "Inside, a check may take as long as ever until what this yields is called; then some times the longest that one has taken, or all that tests took: what is trained between checks may be trained in a check next time"
+    "A context that measures how long checks take. It yields a function that limits all later checks to a multiple of the longest check so far, or to the time of all tests (a model that was trained between checks may be trained during a check next time)"
     judge, longest = engine.judge, [0.]
     def timing(question, *answer, limit=None):
         start = time.time()

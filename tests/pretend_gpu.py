@@ -1,9 +1,9 @@
 """A simulated GPU for tests: its tensors are kept on the CPU, but behave as on a real device.
 
 It refuses operations on tensors of two devices, conversion to numpy, a CPU generator for random
-numbers made on the GPU and, like Apple's chips, 64-bit floats. `refused` lists all refusals, also
-those whose exception was caught.
-As a script: run all code cells of notebooks with the simulated GPU as fastai's default device.
+numbers made on the GPU and, like Apple's chips, 64-bit floats. `refused` lists all refusals,
+including those whose exception was caught.
+As a script, it runs all code cells of notebooks with the simulated GPU as fastai's default device.
 """
 import argparse, json, linecache, os, sys, tempfile, threading, time, traceback
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ there = {}  # storages on the GPU by address; the weak reference keeps the addre
 refused = []  # messages of all refusals, with the lines that led to them
 
 aten = torch.ops.aten
-# Operations that may take tensors of two devices, and operations whose index may be on the CPU
+# Operations that accept tensors on two devices, and operations whose index may be on the CPU
 CROSSING = {aten.copy_.default, aten.set_.source_Tensor}
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default,
             aten._index_put_impl_.default}
@@ -55,7 +55,7 @@ def on_gpu(x):
 def device_of(x): return GPU if on_gpu(x) else CPU
 
 def put(x, device):
-    "Mark the storage of `x`, which no other tensor uses yet, as being on `device`"
+    "Mark the storage of `x`, which no other tensor uses yet, as stored on `device`"
     storage = x.untyped_storage()
     if device.type == CPU.type: there.pop(storage._cdata, None)
     elif storage._cdata not in there:
@@ -84,13 +84,13 @@ def moved(x, device):
 
 
 def tensors(args):
-    "All tensors among `args`, also in lists"
+    "All tensors among `args`, including those in lists"
     for a in args:
         if isinstance(a, Tensor): yield a
         elif isinstance(a, (list, tuple)): yield from tensors(a)
 
 class Operations(TorchDispatchMode):
-    "For every operation, also of the backward pass: check the devices, and mark the result"
+    "For every operation, including the backward pass: check the devices, and mark the result"
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         given = list(tensors((*args, *kwargs.values())))
@@ -162,13 +162,13 @@ def pretended():
 
 
 def cells(path):
-    "Sources of the code cells that a test of the notebook runs"
+    "Sources of the code cells that `nbdev_test` runs"
     nb = json.loads(Path(path).read_text(encoding='utf-8'))
     sources = [''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'code']
     return [s for s in sources if '#| eval: false' not in s]
 
 def run(path, lenient=False):
-    "Run a notebook on the simulated GPU; the share of cells that failed, if `lenient`"
+    "Run a notebook on the simulated GPU; if `lenient`, go on after errors and return the share of cells that failed"
     namespace, here, sources, failed = {'__name__': '__main__'}, os.getcwd(), cells(path), 0
     with pretended(), mock.patch('IPython.display.display'):  # outside Jupyter it returns no handle
         os.chdir(Path(path).parent)

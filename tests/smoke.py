@@ -1,4 +1,4 @@
-"The installed package needs nothing that only developers have: every module imports, and a model trains"
+"Without the development tools, every module can be imported and a model can be trained"
 import importlib, pkgutil, sys
 
 sys.modules['nbdev'] = sys.modules['execnb'] = None  # importing either is now an error

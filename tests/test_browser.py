@@ -1,4 +1,4 @@
-"How `make browser` comes by a browser: what it tries in which order, and that it says so first"
+"How `make browser` finds a browser: what it tries, in which order, and that it announces each step"
 import os, re, shutil, subprocess, sys
 from pathlib import Path
 
@@ -58,14 +58,14 @@ SKIPS = ['The tests that need a browser will be skipped: ']
 
 
 def executable(path, text):
-    "Write a command"
+    "Write an executable file"
     path.write_text(text)
     path.chmod(0o755)
 
 
 @pytest.fixture
 def make_browser(tmp_path):
-    "What the script and the stand-ins for Playwright and apt-get say, in the order they say it"
+    "The lines that the script and the stand-ins for Playwright and apt-get print, in order"
     (tmp_path/'bin').mkdir()
     (tmp_path/'playwright').mkdir()
     (tmp_path/'playwright'/'__init__.py').touch()
@@ -88,7 +88,7 @@ def make_browser(tmp_path):
 
 
 def are(lines, patterns):
-    "Does each line match its pattern?"
+    "Whether each line matches its pattern"
     return len(lines) == len(patterns) and all(map(re.match, patterns, lines))
 
 

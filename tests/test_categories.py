@@ -1,4 +1,4 @@
-"Columns of categories know more names than a part of the table uses; what is computed from them is the same as from plain columns"
+"Categorical columns, which may have unused categories, give the same results as plain columns"
 import warnings
 
 import numpy as np, pandas as pd, pytest

@@ -1,4 +1,4 @@
-"What the code imports is what settings.ini declares"
+"settings.ini declares every package that the code imports"
 import ast
 import json
 import re
@@ -24,7 +24,7 @@ def declared(*keys):
 
 
 def normal(name):
-    "The name of a distribution as all its spellings have it in common"
+    "The normalized name of a distribution"
     return re.sub(r'[-_.]+', '-', name).lower()
 
 
@@ -39,7 +39,7 @@ def code(path):
 
 
 def imported(source):
-    "The packages that some code imports, at its top or anywhere below"
+    "The packages that `source` imports, at the top or anywhere below"
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name.split('.')[0] for alias in node.names)
@@ -48,7 +48,7 @@ def imported(source):
 
 
 def undeclared(path, names):
-    "What a file imports that is neither Python's, nor ours, nor in a distribution of `names`"
+    "The packages that a file imports and that are neither Python's, nor ours, nor in a distribution in `names`"
     known = sys.stdlib_module_names | ours | {'collab_course'}
     return sorted({name for name in imported(code(path))
                    if name not in known and not names & set(map(normal, DISTRIBUTIONS.get(name, [])))})

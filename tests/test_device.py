@@ -1,4 +1,4 @@
-"The course works where fastai's default device is a GPU, here a simulated one"
+"The course works if fastai's default device is a GPU (here a simulated one)"
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_parameters_stay_the_same_objects_when_moved(gpu):
 # --- the library
 
 def everything(ratings):
-    "Results of most of the library's functions for trained models"
+    "The results of most of the library's functions for trained models"
     dls = collab_dls(ratings, seed=0, bs=64)
     set_seed(0)
     models = [make.from_dls(dls, 3) for make in (DotProduct, DotProductBias, DotProductBiasRaw, CollabNN)]
@@ -208,7 +208,7 @@ def few_ratings(monkeypatch):
 
 @pytest.mark.parametrize('name', ['04_dot_product_bias', '05_weight_decay'])
 def test_chapters_with_few_ratings(name, few_ratings):
-    "Claims about the data fail with so few ratings, so only the devices count"
+    "Claims about the data fail with so few ratings, so only errors about devices count"
     failed = run(wings.NBS/f'{name}.ipynb', lenient=True)
     assert not refused and failed < .25
 

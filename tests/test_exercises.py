@@ -1,4 +1,4 @@
-"All questions at once: what they keep to themselves, what their tables reach, and the progress file among several processes"
+"All questions at once: what they hide, which lines their tables reach, and how several processes share the progress file"
 import inspect, json, os, re, subprocess, sys
 from pathlib import Path
 
@@ -77,7 +77,7 @@ from collab_course.exercises import engine
 for n in ('q1', 'q2'): engine.define(n, title='', chapter='', ask='', call='', check=lambda x, rng: None, hints=('',)*3, answer='', code='')
 """
 def session(code, **env):
-    "A process in which any answer to q1 and q2 is right"
+    "Code of a process in which any answer to q1 and q2 is right"
     return subprocess.Popen([sys.executable, '-c', SETUP+code], env=os.environ | {'PYTHONPATH': str(ROOT)} | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 def finish(p):

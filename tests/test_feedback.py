@@ -1,4 +1,4 @@
-"Alternating least squares on tables of all kinds, and what is made of ratings with names"
+"Alternating least squares on tables of all kinds, and on ratings with names"
 import numpy as np
 import pandas as pd
 import pytest

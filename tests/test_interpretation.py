@@ -1,4 +1,4 @@
-"What a model has learned comes out under its names, and tables are compared by names, not by places"
+"What a model has learned is labeled with names, and tables are compared by names, not by position"
 import warnings
 
 import numpy as np
@@ -101,7 +101,7 @@ def test_no_tables_no_nonsense(trained):
             f(None)
 
 
-# --- alike
+# --- similarities
 
 @pytest.mark.parametrize('how', ['dot', 'cosine', 'euclid'])
 def test_similar_items_are_the_neighbours(learn, how):
@@ -259,7 +259,7 @@ def test_consensus_goes_by_labels(trained):
             consensus(*wrong)
 
 
-# --- and new users' answers go by names, too
+# --- answers of new users, by names
 
 def test_answers_in_another_order_say_the_same(trained):
     _, items = tables(trained)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(os.name == 'nt' or not shutil.which('make'), rea
 
 
 def free_port():
-    "A port that nobody listens on"
+    "A free port"
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         return s.getsockname()[1]
@@ -26,7 +26,7 @@ def course_copy(folder):
 
 
 def first_day(folder):
-    "The environment of somebody who has never started JupyterLab, whose pages tell the tests about its notebooks"
+    "The environment of a first start of JupyterLab, with settings that let the tests query its notebooks"
     (folder/'config').mkdir()
     (folder/'config'/'jupyter_lab_config.json').write_text(json.dumps({'LabApp': {'expose_app_in_browser': True}}))
     own = {'JUPYTER_CONFIG_DIR': 'config', 'JUPYTER_DATA_DIR': 'data', 'IPYTHONDIR': 'ipython', 'COLLAB_COURSE_PROGRESS': 'progress.json'}
@@ -45,7 +45,7 @@ def address_in(log, server):
 
 
 def end(server):
-    "End JupyterLab, its kernels and make, in whatever state they are"
+    "End JupyterLab, its kernels and make, whatever state they are in"
     if server.poll() is None: os.killpg(server.pid, signal.SIGTERM)
     try: server.wait(START)
     except subprocess.TimeoutExpired:
@@ -61,7 +61,7 @@ def course(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def address(course, tmp_path_factory):
-    "Where `make study` serves a copy of the course, from the environment that runs the tests"
+    "The address of a JupyterLab that `make study` started on a copy of the course, with the tests' own packages"
     log = tmp_path_factory.mktemp('log')/'log'
     command = ['make', '-o', 'data', 'study', f'PORT={free_port()}', f'BIN={Path(sys.executable).parent}', 'DISPLAYED=']
     with log.open('w') as out:
@@ -72,7 +72,7 @@ def address(course, tmp_path_factory):
 
 
 def wait_for_notebook(page, name):
-    "Wait till the notebook is in front and its kernel listens"
+    "Wait until the notebook is in front and its kernel is ready"
     page.wait_for_function('''name => {
         const tab = window.jupyterapp?.shell.currentWidget
         return tab?.context?.path === name && tab.content.widgets.length && tab.sessionContext.session?.kernel?.status === 'idle'
@@ -81,7 +81,7 @@ def wait_for_notebook(page, name):
 
 @pytest.fixture(scope='module')
 def lab(browser, address):
-    "A page with the course as it opens; `asked` lists what the page has asked for"
+    "A page with the course as it opens; `asked` lists its requests"
     page = browser.new_page(viewport={'width': 1280, 'height': 900})
     page.set_default_timeout(START*1000)
     page.asked = []
@@ -117,13 +117,13 @@ def panel(page): return page.locator('.jp-NotebookPanel:not(.lm-mod-hidden)')
 
 
 def show(page, cell):
-    "Scroll to a cell, and return it as it is seen"
+    "Scroll to a cell, and return its element"
     page.evaluate("place => jupyterapp.shell.currentWidget.content.scrollToItem(place, 'center')", cell['place'])
     return panel(page).locator(f'.jp-Cell[data-windowed-list-index="{cell["place"]}"]')
 
 
 def cell_with(page, text):
-    "The one code cell with this text, as it is seen"
+    "The element of the only code cell with this text"
     [cell] = [c for c in cells(page) if text in c['source']]
     return show(page, cell)
 

@@ -1,4 +1,4 @@
-"The library in one voice: few public names, one vocabulary for arguments, docstrings, imports that go one way"
+"The library is consistent: few public names, one vocabulary for arguments, docstrings, imports in one direction"
 import ast, importlib, inspect, pkgutil, re
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from fastcore.docments import docments
 import collab_course
 
 ROOT = Path(__file__).resolve().parent.parent
-# What a module may import: those before it. The rooms that a chapter uses come before the chapter.
+# A module may import only modules before it. Side rooms come before the chapters that use them.
 FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_product', 'embedding', 'loader',
         'training', 'dot_product_bias', 'named_models', 'many_models', 'weight_decay', 'subspaces', 'interpretation',
         'ridge', 'bootstrapping', 'new_users', 'als', 'simulation', 'feedback', 'collab_nn', 'model_files', 'all']
@@ -24,7 +24,7 @@ VOCABULARY = {
     'choices': 'how kind when retry kwargs size std',
 }
 WORDS = {word for words in VOCABULARY.values() for word in words.split()}
-# Arguments that one function alone has, because it is about just that
+# Arguments that only a single function has, because its task needs them
 OWN = {
     'dot_product.factor_grads': 'R U V', 'dot_product.fit_factors': 'R', # matrices, as in the formulas
     'embedding.Embedding.forward': 'idx', 'training.mse': 'preds targs', # as in PyTorch and fastai

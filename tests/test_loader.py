@@ -1,4 +1,4 @@
-"The loader's promises: an epoch is an epoch, the same seed gives the same, nothing raises a KeyError from inside"
+"The loader's promises: an epoch has every rating once, the same seed gives the same batches, no KeyError from inside"
 import random, re, warnings
 from collections import Counter
 from decimal import Decimal
@@ -26,7 +26,7 @@ def ratings():
 def dls(ratings): return collab_dls(ratings, seed=42, bs=BS, device='cpu')
 
 class Dot(Module):
-    "The smallest model with a row for each person and film"
+    "The smallest model with a row for each user and movie"
     def __init__(self, dls, n=3): self.u,self.i = (nn.Embedding(len(c), n) for c in dls.classes.values())
     def forward(self, x): return (self.u(x[:,0])*self.i(x[:,1])).sum(1)
 
@@ -35,7 +35,7 @@ def batches(dl): return [(x.clone(), y.clone()) for x,y in dl]
 def same(a, b): return len(a) == len(b) and all(torch.equal(p, q) for s,t in zip(a, b) for p,q in zip(s, t))
 
 def named(dls, bs):
-    "How often each (user, title, rating) comes in the batches `bs`"
+    "How often each (user, title, rating) appears in the batches `bs`"
     us,ts = dls.classes['user'],dls.classes['title']
     return Counter((us[int(u)], ts[int(t)], float(r)) for x,y in bs for (u,t),r in zip(x, y[:,0]))
 
@@ -104,7 +104,7 @@ def test_same_seed_same_everything(ratings):
     b = collab_dls(ratings, seed=3, bs=BS, device='cpu')
     assert same(batches(a.valid), batches(b.valid))
     for i in range(3):
-        set_seed(i)                              # whatever happens to the global generators
+        set_seed(i)                              # the state of the global generators doesn't matter
         assert same(batches(a.train), batches(b.train))
 
 def test_other_seed_other_split_and_order(ratings):
@@ -195,7 +195,7 @@ def test_bad_tables(ratings, change, words):
     assert '\n' not in str(e.value) and str(e.value).endswith('.')
 
 def two_kinds(titles):
-    "What `pd.read_csv` may make of a large file that it reads in pieces"
+    "A column such as `pd.read_csv` may return for a large file that it reads in pieces"
     return pd.Series([int(t[-2:]) if k%3 else t for k,t in enumerate(titles)], titles.index, dtype=object)
 
 @pytest.mark.parametrize('kw,words', [(dict(user_name='who'), 'who'), (dict(item_name='what'), 'what'), (dict(rating_name='stars'), 'stars'),
@@ -260,7 +260,7 @@ def test_any_index(ratings, dls, index):
 # --- warnings ---------------------------------------------------------------------------------------------------
 
 def said(f):
-    "The warnings of `f`, but for those that fastai is to blame for"
+    "The warnings of `f` except those that fastai causes"
     with warnings.catch_warnings(record=True) as w:
         warnings.simplefilter('always')
         f()
@@ -283,8 +283,8 @@ def test_what_trains_without_complaint_and_is_nonsense(ratings, change, words):
     assert re.search(words, text) and text.endswith('.') and '\n' not in text
 
 @pytest.mark.parametrize('change', [
-    lambda d: pd.concat([d, d[:3]]),                                    # three pairs in a thousand twice, as in MovieLens
-    lambda d: pd.concat([d, d.assign(rating=d.rating + 1)]),            # everyone changed their mind about everything
+    lambda d: pd.concat([d, d[:3]]),                                    # three duplicate pairs in a thousand, as in MovieLens
+    lambda d: pd.concat([d, d.assign(rating=d.rating + 1)]),            # every pair twice, with different ratings
     lambda d: pd.concat([d, d.assign(timestamp=d.timestamp + 10_000)]), # rated twice, at two times
 ])
 def test_rated_twice_is_no_accident(ratings, change): assert said(lambda: collab_dls(change(ratings), seed=1)) == []

@@ -16,14 +16,14 @@ def cells(path):
 
 
 def to_read(source):
-    "How many lines of a code cell one has to read; none of one that is hidden or folded"
+    "The number of lines to read in a code cell; 0 if it is hidden or folded"
     if re.search(r'^#\|\s*(hide|include: *false|code-fold|echo: *false)', source, re.M):
         return 0
     return sum(bool(line.strip()) and not line.lstrip().startswith('#') for line in source.splitlines())
 
 
 def minutes(cells):
-    "150 words or 6 lines of code a minute, and 3 minutes for a question"
+    "The minutes for a notebook: 150 words or 6 lines of code a minute, and 3 minutes for each question"
     words = sum(len(source.split()) for kind, source in cells if kind == 'markdown')
     code = [source for kind, source in cells if kind == 'code']
     questions = sum(bool(re.fullmatch(r'\s*[qrs]\d+\s*', source)) for source in code)
@@ -31,7 +31,7 @@ def minutes(cells):
 
 
 def on_the_map():
-    "Minutes by chapter, as the map has them"
+    "The minutes of each chapter on the map"
     text = '\n'.join(source for kind, source in cells(MAP) if kind == 'markdown')
     return {name: int(n) for name, n in re.findall(r'^\| \w+ \| \[[^]]+\]\((\w+)\.ipynb\) \|.*\| (\d+) \|$', text, re.M)}
 

@@ -1,4 +1,4 @@
-"Files of trained models: what comes back, and what becomes of a file that was damaged or forged"
+"Files of trained models: what is restored, and that damaged or forged files are refused"
 import base64, json, random, re, struct, warnings
 
 import numpy as np
@@ -80,7 +80,7 @@ def saved(request, tmp_path):
 
 
 def equal(a, b):
-    "Whether two models are the same: kind, range, names, numbers and predictions"
+    "Whether two models have the same class, range, names, parameters and predictions"
     if type(a.model) is not type(b.model) or a.model.y_range != b.model.y_range:
         return False
     def names(m): return [(c, [(type(o), o) for o in m.dls.classes[c]]) for c in m.dls.cat_names]
@@ -90,7 +90,7 @@ def equal(a, b):
 
 
 def outcome(content, file):
-    "The model in a file with this `content`, or the sentence that refuses it; nothing else may be"
+    "The model in a file with this `content`, or the sentence that refuses it; any other outcome is an error"
     with open(file, 'r+b' if file.exists() else 'wb') as f:  # to begin a file anew is slow
         f.write(content)
         f.truncate()
@@ -152,7 +152,7 @@ def description(content): return unpack(content)[0]['__metadata__']['collab_cour
 
 
 def forge(content, change):
-    "The file with the description that `change` makes of the old one, and a digest that fits"
+    "The file after `change` was applied to its description, with a digest that fits"
     about = json.loads(description(content))
     text = change(about)
     text = json.dumps(about) if text is None else text
@@ -270,7 +270,7 @@ def test_no_forged_description_is_loaded(saved, tmp_path, what):
 
 
 def test_a_forged_description_that_fits_is_loaded_as_it_says(saved, tmp_path):
-    "Or the tests above could pass with a forger that never gets the digest right"
+    "Otherwise the tests above would also pass if the forged digest never fitted"
     model, content = saved
     assert equal(outcome(forge(content, lambda about: None), tmp_path/'forged'), model)
     found = outcome(forge(content, lambda about: about.update(y_range=[0, 10])), tmp_path/'forged')
@@ -285,7 +285,7 @@ SIZES = {'F64': 8, 'F16': 2, 'BF16': 2, 'I64': 8, 'I32': 4, 'U8': 1, 'BOOL': 1, 
 
 
 def changed_tensors(content):
-    "Name and tensors of every file that is wrong in a single tensor"
+    "A label and the tensors of each file that is wrong in a single tensor"
     good = tensors_of(content)
     for name, (dtype, shape, data) in good.items():
         n = int(np.prod(shape))
@@ -359,7 +359,7 @@ def test_a_length_beyond_all_memory_is_refused(saved, tmp_path):
     (PermissionError(13, 'Permission denied'), "can't be read .*Permission denied"),
     (RuntimeError('two\nlines'), 'damaged'), (AttributeError('no such dtype'), 'damaged')])
 def test_no_error_of_another_version_gets_through(saved, tmp_path, monkeypatch, error, words):
-    "What safetensors and torch raise differs from version to version"
+    "safetensors and torch raise different errors in different versions"
     def fail(*args): raise error
     monkeypatch.setattr(model_files, 'safe_open', fail)
     assert re.search(words, refused(saved[1], tmp_path/'file', 'damaged', 'denied'))
@@ -372,7 +372,7 @@ def test_nothing_is_executed(tmp_path):
     refused((tmp_path/'bomb').read_bytes(), tmp_path/'forged', 'damaged')
 
 
-# --- what comes back
+# --- what is restored
 
 def ratings_of(user=lambda o: o, item=str):
     rng = np.random.default_rng(0)
@@ -536,7 +536,7 @@ def small_dls(): return collab_dls(ratings_of(), bs=32, seed=0)
 
 
 class OtherNN(CollabNN):
-    "A net with another `forward` has the weights of `CollabNN`, and isn't one"
+    "A net with a different `forward` has the same weights as `CollabNN`, but isn't one"
 
 
 UNSAVABLE = {

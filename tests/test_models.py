@@ -1,4 +1,4 @@
-"The models' promises: any scale, any kind of name, and a sentence for whatever can't be"
+"The models' promises: any scale, any kind of name, and a clear error for what isn't possible"
 import warnings
 
 import numpy as np
@@ -22,7 +22,7 @@ MODELS = [DotProduct, DotProductBias, DotProductBiasRaw, CollabNN]
 
 
 def table(n=3000, n_users=60, n_items=40, seed=0):
-    "Ratings from 1 to 5 by users and of items that differ in a bias, no pair twice"
+    "Ratings from 1 to 5 without duplicate pairs; users and items differ in a bias"
     rng = np.random.default_rng(seed)
     user, item = rng.integers(0, n_users, n), rng.integers(0, n_items, n)
     biases = rng.normal(size=n_users)[user] + rng.normal(size=n_items)[item]
@@ -219,7 +219,7 @@ def test_baselines_of_something_else(ratings, dls, learn):
     refused(lambda: baseline_mse(ratings.assign(rating='5'), ratings), 'must hold numbers')
 
 
-# --- asking
+# --- predictions
 
 @pytest.mark.parametrize('ask', [
     lambda us, ts: (us, ts), lambda us, ts: (tuple(us), iter(ts)), lambda us, ts: ((u for u in us), ts),

@@ -1,4 +1,4 @@
-"Getting the data when the network, the disk or the files misbehave; what a notebook cell can't show"
+"Getting the data when the network, the disk or the files cause trouble"
 import ast, errno, io, os, re, shutil, socket, ssl, subprocess, sys, threading, zipfile
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,7 +48,7 @@ def server():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch, server):
-    "An empty cache of fastai's, and `server` in the place of GroupLens'"
+    "An empty fastai cache, and `server` in place of GroupLens's"
     from fastai.data.external import URLs, fastai_cfg
     fastai_cfg.cache_clear()
     proxies = ('http_proxy', 'https_proxy', 'all_proxy')
@@ -161,7 +161,7 @@ keyUsage = critical, digitalSignature, keyCertSign
 """
 
 def certificate(folder, host='127.0.0.1', until='20991231235959Z'):
-    "Files with a certificate for `host` that vouches for itself, and with its key"
+    "Paths of a self-signed certificate for `host` and of its key"
     if not shutil.which('openssl'): pytest.skip('no openssl to make a certificate with')
     folder.mkdir()
     (folder/'config').write_text(CONFIG.format(host=host))
@@ -175,7 +175,7 @@ def certificate(folder, host='127.0.0.1', until='20991231235959Z'):
 
 @pytest.fixture
 def over_tls(server, cache, tmp_path, monkeypatch):
-    "A function that gives `server` a certificate (made as the arguments say) and returns the file with it"
+    "A function that makes a certificate from its arguments, gives it to `server` and returns its file"
     def tls(**how):
         cert, key = certificate(tmp_path/'certificate', **how)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -213,7 +213,7 @@ def test_a_certificate_that_is_wrong_is_refused_in_one_sentence(over_tls, server
 # --- what the messages say
 
 def says_what_to_do(e, url):
-    "Whether it is one line with all that works without make"
+    "Whether a message is one line and names everything that works without make"
     text = str(e)
     return '\n' not in text and all(o in text for o in ('get_movielens(retry=True)', url, 'get_movielens(path)', 'COLLAB_COURSE_DATA'))
 
@@ -295,14 +295,14 @@ def test_real_data_arrives_and_replaces_the_world(monkeypatch, server, request, 
 
 @pytest.fixture(scope='session')
 def world_in_a_zip(world):
-    "A zip file like MovieLens-100k's with a world's files and some that nobody asked for"
+    "A zip file like MovieLens 100K's, with the files of a generated world and some extra ones"
     files = {name: (world/name).read_bytes() for name in download.ml100k_files}
     return zipped(files | {'../../evil': b'x', 'mku.sh': b'x'}, compression=zipfile.ZIP_DEFLATED)
 
 
 @pytest.fixture
 def archive(world, world_in_a_zip, cache, tmp_path, monkeypatch):
-    "That zip file on the disk, where its files pass for the originals, and as yet an empty cache"
+    "That zip file on disk, with its checksums accepted as the originals', and an empty cache"
     sums = download.parse_checksums((world/'checksums.txt').read_text())
     monkeypatch.setattr(download, 'ml100k_files', {name: sums[name] for name in download.ml100k_files})
     (tmp_path/'got').mkdir()
@@ -391,7 +391,7 @@ def test_a_damaged_cache_says_how_to_get_it_anew(archive, cache, server, capsys)
 
 @pytest.fixture
 def course(tmp_path, monkeypatch):
-    "A course's folders, with ratings in a folder beside `nbs`"
+    "The folders of a course, with ratings in a folder beside `nbs`"
     for folder in ('nbs/exercises', 'data/ml-100k'): (tmp_path/'course'/folder).mkdir(parents=True)
     (tmp_path/'course'/'data'/'ml-100k'/'u.data').write_text('')
     monkeypatch.setenv('COLLAB_COURSE_DATA', 'data')
@@ -483,7 +483,7 @@ def test_a_split_that_does_not_exist_is_refused(world):
 
 
 def test_the_first_three_columns_are_user_title_and_rating(world):
-    "So that nobody has to name them"
+    "So that they don't have to be named"
     data = read_movielens(world)
     for ratings in (data.ratings, *data.split('u1')):
         assert list(ratings) == ['user', 'title', 'rating', 'timestamp', 'movie']

@@ -58,7 +58,7 @@ def published(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def pages(published):
-    "What docs/build.py gives to Sphinx from that copy: name -> text"
+    "The pages that docs/build.py writes for Sphinx from that copy: name -> text"
     code = ('import sys; from pathlib import Path; sys.path.insert(0, "docs"); import build; '
             'build.write(Path("pages"))')
     env = os.environ | {'PYTHONPATH': str(ROOT)}
@@ -115,7 +115,7 @@ def test_readme_and_front_page_link_to_the_places_once_they_exist(published):
 
 
 def kwargs_of_setup(folder, monkeypatch):
-    "What setup.py in `folder` hands to setuptools"
+    "The arguments that setup.py in `folder` passes to setuptools"
     given = {}
     monkeypatch.setattr('setuptools.setup', given.update)
     monkeypatch.setattr('setuptools.find_packages', lambda **kwargs: [])
@@ -209,7 +209,7 @@ class Machine:
         self.work.mkdir()
 
     def kernel(self, cwd='.', home='nbs', **env):
-        "Run the cell twice in a new kernel: the commands it gave, where it ended, what it raised"
+        "Run the cell twice in a new kernel; return its commands, its final folder and its error"
         hosts = ('COLAB_RELEASE_TAG', 'KAGGLE_KERNEL_RUN_TYPE', 'BINDER_LAUNCH_HOST')
         own = {k: v for k, v in os.environ.items() if k not in hosts}
         own |= {'PYTHONPATH': str(self.site)} | self.env | env
@@ -250,7 +250,7 @@ def test_without_a_network_the_cell_says_what_to_switch_on(tmp_path):
 
 
 def checkout(folder):
-    "A checkout of the course in `folder`, as far as the cell looks at it"
+    "Create those parts of a checkout in `folder` that the cell uses"
     for name in ('nbs/course.mplstyle', 'nbs/side/loader.ipynb', 'collab_course/__init__.py'):
         (folder/name).parent.mkdir(parents=True, exist_ok=True)
         (folder/name).touch()
@@ -301,7 +301,7 @@ def test_extras_are_quoted_for_zsh():
 
 
 def load(name):
-    "A workflow: its jobs by name"
+    "The jobs of a workflow, by name"
     return yaml.safe_load((ROOT/'.github'/'workflows'/name).read_text(encoding='utf-8'))['jobs']
 
 

@@ -1,4 +1,4 @@
-"Crosstabs and their pictures for ratings of any scale, with names of any kind; maps whose labels can be read"
+"Crosstabs and their plots for ratings on any scale and names of any kind; maps with readable labels"
 import warnings
 from itertools import combinations
 
@@ -81,7 +81,7 @@ def test_what_is_no_crosstab_is_refused(ratings, arguments, says):
         top_crosstab(ratings, **arguments)
 
 
-# --- the picture of a table
+# --- the plot of a table
 
 @pytest.mark.parametrize('scale', [lambda r: 2*r, lambda r: r - 3, lambda r: r/5, lambda r: 137*r, lambda r: r*1e9])
 def test_colors_cover_the_scale_of_the_data(ratings, scale):
@@ -163,7 +163,7 @@ def test_what_is_no_table_of_numbers_is_refused(table, says):
 # --- a map
 
 def crowd(seed, n=40):
-    "A map of n points, most of them in the middle, and their labels"
+    "A map of `n` points, most of them in the middle, and their labels"
     rng = np.random.default_rng(seed)
     xy = rng.normal(size=(n, 2))
     fig, ax = plt.subplots(figsize=(9, 7.5), layout='constrained')

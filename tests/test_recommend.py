@@ -53,7 +53,7 @@ def table(ratings): return ratings.pivot(index='user', columns='title', values='
 
 
 def refused(f, *words):
-    "Does `f` raise a `ValueError` of one line with these words in it?"
+    "Whether `f` raises a `ValueError` whose message is one line with these words"
     with pytest.raises(ValueError) as e:
         f()
     assert type(e.value) is ValueError and '\n' not in str(e.value)
@@ -441,7 +441,7 @@ def test_tables_make_predictions(learn, ratings):
     equal(.5 + 5/(1 + np.exp(-raw)), predict(learn, ratings['user'], ratings['title']), 1e-5)
 
 
-# --- tables beside each other
+# --- several tables
 
 
 

@@ -1,4 +1,4 @@
-"What happens around the notebooks: making .venv, importing the package, the commands of the Makefile"
+"Creating .venv, importing the package, and the commands of the Makefile"
 import importlib.util, os, re, shutil, subprocess, sys
 from pathlib import Path
 
@@ -11,7 +11,7 @@ FILES = 'settings.ini setup.py pyproject.toml constraints.txt README.md scripts/
 
 @pytest.fixture
 def project(tmp_path):
-    "A copy of what setup_env.py looks at"
+    "A copy of the files that setup_env.py reads"
     for file in FILES:
         (tmp_path/file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT/file, tmp_path/file)
@@ -20,7 +20,7 @@ def project(tmp_path):
 
 @pytest.fixture
 def setup_env(monkeypatch):
-    "setup_env.py as a module, whose pip is a stub: `calls` holds what it was asked, `answer` why it fails, if it does"
+    "setup_env.py as a module with a stub for pip: `calls` are pip's arguments, `answer` is its error message, if any"
     spec = importlib.util.spec_from_file_location('setup_env', SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -133,7 +133,7 @@ def test_no_venv_module_is_one_sentence(project):
 
 
 def under(*version):
-    "Load setup_env.py in a Python that says it is of this version; nothing is installed"
+    "Load setup_env.py in a Python that claims to be this version; nothing is installed"
     script = f'import runpy, sys; sys.version_info = (*{version}, 0, "final", 0); runpy.run_path({str(SCRIPT)!r}, run_name="setup_env")'
     return python('-c', script)
 
@@ -149,7 +149,7 @@ def test_every_python_in_the_range_is_taken(minor): assert under(3, minor).retur
 
 
 def test_the_range_of_pythons_is_everywhere_the_same():
-    "In setup_env.py, in what pip reads, and on the pages that say what is needed"
+    "In setup_env.py, in settings.ini, and on the pages for learners"
     oldest, newest = re.search(r'OLDEST, NEWEST = \(3, (\d+)\), \(3, (\d+)\)', SCRIPT.read_text()).groups()
     assert f'min_python = 3.{oldest}\n' in (ROOT/'settings.ini').read_text()
     for page in ('README.md', 'nbs/index.ipynb'): assert f'Python 3.{oldest} to 3.{newest}' in (ROOT/page).read_text(), page

@@ -1,4 +1,4 @@
-"The rendered site: what it holds, what it weighs, where its links go, and how it behaves in a browser, opened as files"
+"The rendered site: its content, its size, its links, and its behavior in a browser that opens it as files"
 import ast, base64, json, re, subprocess, sys, time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,10 +18,10 @@ PLACES = Places(ROOT)
 QUESTIONS = [f'q{i}' for i in range(1,32)] + [f'r{i}' for i in range(1,5)] + [f's{i}' for i in range(1,4)]
 
 
-# --- what can be seen without a browser
+# --- what can be tested without a browser
 
 class Page(HTMLParser):
-    "What a page holds: its ids, its links as (address, words), what it loads, and its text"
+    "The content of a page: its ids, its links as (address, words, class), the files it loads, and its text"
     def __init__(self, path):
         super().__init__()
         self.path, self.ids, self.links, self.files, self.code, self.text, self.open, self.quiet = path, set(), [], [], set(), [], None, False
@@ -45,7 +45,7 @@ class Page(HTMLParser):
         if self.open: self.open[1] += data
 
     def goes_to(self):
-        "The local pages that this one links, as (path, anchor)"
+        "The local pages that this page links to, as (path, anchor)"
         for href,*_ in self.links:
             if not re.match(r'\w+:', href):
                 file, _, anchor = href.partition('#')
@@ -184,7 +184,7 @@ BUSY = 300_000 # milliseconds for anything that takes one on a quiet machine
 LOOK_UP = 'glossary.html', 'measured.html', 'references.html', 'api/dot_product_bias.html'
 
 def visit(browser, site, name, **context):
-    "The page `name` in a tab of its own, with what it loaded and what went wrong"
+    "The page `name` in a new tab, with the files it loaded and its errors"
     context = browser.new_context(**context)
     context.set_default_timeout(BUSY)
     tab = context.new_page()
@@ -197,7 +197,7 @@ def visit(browser, site, name, **context):
     return at_rest(tab)
 
 def at_rest(tab):
-    "The same `tab` once its formulas are set, and nothing loads, fades or slides any more"
+    "The same `tab` after its formulas are set and nothing is loading, fading or sliding"
     tab.wait_for_function('!window.MathJax || window.MathJax.startup?.promise?.then(() => true)')
     tab.wait_for_function("""() => document.readyState === 'complete' && document.fonts.status === 'loaded'
         && document.getAnimations().every(a => a.playState !== 'running')""")
@@ -283,7 +283,7 @@ def test_code_that_only_draws_is_folded(browser, site):
     tab.context.close()
 
 def test_what_is_measured_is_at_rest(browser, site):
-    "However slowly a fold fades in, `unfolded` waits for it"
+    "`unfolded` waits for a fold, however slowly it fades in"
     tab = visit(browser, site, 'index.html')
     slow = tab.context.new_cdp_session(tab)
     slow.send('Animation.enable')
@@ -310,7 +310,7 @@ def test_nothing_moves_for_those_who_asked_for_that(browser, site, motion):
     tab.context.close()
 
 def serious(tab, name, rules):
-    "What axe-core finds serious or worse, everything unfolded"
+    "The serious and critical findings of axe-core, with everything unfolded"
     Axe = pytest.importorskip('axe_playwright_python.sync_playwright').Axe
     found = Axe().run(unfolded(tab), options={'rules': rules, 'resultTypes': ['violations']}).response['violations']
     return [(name, v['id'], len(v['nodes']), v['nodes'][0]['html'][:200]) for v in found if v['impact'] in ('serious','critical')]

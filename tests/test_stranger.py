@@ -1,4 +1,4 @@
-"What a stranger writes after reading the README, for every model, on ratings of every kind"
+"The code of someone who has only read the README, for every model, on ratings of every kind"
 import inspect, warnings
 
 import numpy as np
@@ -60,7 +60,7 @@ def test_the_program_as_it_is_written(tmp_path, monkeypatch):
 # --- ratings of every kind
 
 def likings(n_users=50, n_items=40, seed=0):
-    "Users, items and a number each that has a mean of 0, of every other pair"
+    "Users, items and a number around 0 for more than half of all pairs"
     rng = np.random.default_rng(seed)
     taste = rng.normal(size=(n_users, 2)) @ rng.normal(size=(n_items, 2)).T
     like = taste + rng.normal(size=(n_users, 1)) + rng.normal(size=n_items)
@@ -129,7 +129,7 @@ def same(a, b):
 
 
 def walk(learn, ratings, folder):
-    "Everything that can be done with a model with a dot product; its predictions of what was rated"
+    "Do everything that a model with a dot product can do, and return its predictions for the rated pairs"
     user, item = ratings['who'].iloc[0], ratings['what'].iloc[0]
     mine = ratings.loc[ratings['who'] == user, 'what']
     left = ratings['what'].nunique() - mine.nunique()
@@ -197,7 +197,7 @@ def test_fastais_own_loaders_will_do():
     assert len(losses(fit(dls, DotProductBias.from_dls(dls)))) == 5
 
 
-# --- the surface
+# --- the public names
 
 def test_what_there_is_to_import_is_little_and_documented():
     names = everything.__all__

@@ -1,4 +1,4 @@
-"A learner's own copy of the notebooks: what an update brings, and that it costs them no work"
+"A learner's copy of the notebooks: an update brings newer versions and never overwrites the learner's work"
 import json
 import shutil
 import subprocess
@@ -26,12 +26,12 @@ def write(path, *sources, outputs=()):
 
 
 def printed(text):
-    "What a cell leaves that prints `text`"
+    "The outputs of a cell that prints `text`"
     return [{'output_type': 'stream', 'name': 'stdout', 'text': [text]}]
 
 
 def run_all(path):
-    "Change of a notebook what running it in JupyterLab changes"
+    "Change in a notebook what running it in JupyterLab changes"
     write(path, *code(path), '', outputs=printed('3'))
 
 
@@ -42,7 +42,7 @@ def code(path):
 
 @pytest.fixture
 def course(tmp_path):
-    "A course of three notebooks and a style sheet, and its learner's folder"
+    "A folder with a course of three notebooks and a style sheet"
     write(tmp_path/'nbs'/CHAPTER, '1 + 2', 'fit()')
     write(tmp_path/'nbs'/'side'/'plots.ipynb', 'plot()')
     write(tmp_path/'nbs'/'exercises'/'00_engine.ipynb', 'check()')
@@ -52,18 +52,18 @@ def course(tmp_path):
 
 @pytest.fixture
 def begun(course):
-    "The same, copied"
+    "The same folder after the first copy"
     update(course)
     return course
 
 
 def update(root):
-    "What study.py says"
+    "The sentences that study.py prints"
     return study.Study(root).update()
 
 
 def tree(folder):
-    "The bytes of all files in a folder, but for the record"
+    "The bytes of all files in a folder except the record"
     return {path.relative_to(folder).as_posix(): path.read_bytes()
             for path in folder.rglob('*') if path.is_file() and path.name != study.RECORD}
 

@@ -14,7 +14,7 @@ SCRIPTS = [p for d in ('docs','scripts','tests') for p in sorted((ROOT/d).rglob(
 NO_TIES = {'q23'}  # worked answers to questions that say there are none
 
 
-# --- the rules: a call is fine as it is, or because of what is done with its result
+# --- the rules: a call is fine by itself, or because of what is done with its result
 
 ANY_ORDER = {'sort_index','max','min','sum','mean','median','values','to_numpy'}  # of counts: the counts alone, or in another order
 
@@ -57,7 +57,7 @@ def what_comes_next(node, parents):
     return 'statement' if isinstance(p, ast.Expr) else None
 
 def walk(node, skip):
-    "All nodes in and below `node`, but nothing of those that `skip` names"
+    "All nodes in and below `node`, except those for which `skip` is true and what is below them"
     if skip(node): return
     yield node
     for child in ast.iter_child_nodes(node): yield from walk(child, skip)
@@ -71,7 +71,7 @@ def faults(source, skip=lambda node: False):
         if fine and not fine(node, what_comes_next(node, parents)): yield node.lineno, f'`{ast.unparse(node)}` needs {remedy}'
 
 def an_answer(source):
-    "In the notebooks of the exercises: is a node an answer that somebody may give? A learner sorts as they like, and no table has ties"
+    "For the notebooks of exercises: a function that says whether a node is an example of a learner's answer. Learners may sort in any way, and no table has ties"
     exported = any(line.startswith('#| export') for line in source.splitlines())
     return lambda node: isinstance(node, ast.Lambda) or isinstance(node, ast.FunctionDef) and not exported
 

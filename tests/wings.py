@@ -11,7 +11,7 @@ ALL = [*FRONT, *MAIN, *SIDE, *FURTHER, *MAKERS]
 
 
 def name_of(path):
-    "How a notebook is called in a report, like side/loader"
+    "The name of a notebook in a report, such as side/loader"
     path = path.resolve()
     if NBS not in path.parents:
         return path.stem

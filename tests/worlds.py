@@ -3,8 +3,8 @@
     python tests/worlds.py                     # every notebook that uses ratings, seeds 1 to 5
     python tests/worlds.py nbs/05_weight_decay.ipynb --seeds 3 4
 
-A failing cell doesn't end a run, so one run finds all failing assertions. Where an assertion has
-failed, errors of another kind later in the notebook are only counted: they may be its consequences.
+A failing cell doesn't end a run, so one run finds all failing assertions. After a failed assertion,
+errors of other kinds in the same notebook are only counted, because it may have caused them.
 The exit status is 1 if anything failed.
 """
 import argparse
@@ -85,7 +85,7 @@ def is_check(statement) -> bool:
 def split_checks(
     source:str # code of a cell
 ) -> list: # pieces of code
-    "Give each check a piece of its own, so that the next one runs even if it fails"
+    "Split the code so that each check is in a piece of its own and the next one runs even if it fails"
     try:
         statements = ast.parse(source).body
     except SyntaxError: # an IPython command
@@ -103,7 +103,7 @@ def split_checks(
 def prepare(
     path # a notebook
 ):
-    "The notebook at `path` with one check a cell; the pieces of a cell keep its id"
+    "The notebook at `path` with one check in each cell; the pieces of a cell keep its id"
     nb = nbformat.read(path, as_version=4)
     cells = [nbformat.v4.new_code_cell(EXPLAIN)]
     for cell in nb.cells:
@@ -149,7 +149,7 @@ def failures(
     seed:int,
     world # the folder of that seed's world
 ) -> list:
-    "What fails in the notebook on the world"
+    "The errors in the notebook on a world"
     nb = prepare(path)
     ended = execute(nb, path.resolve().parent, world)
     found = []
@@ -167,7 +167,7 @@ def failures(
 def without_consequences(
     found:list # failures of one notebook, in order
 ) -> tuple: # failures, number of those that were left out
-    "Leave out what isn't a failed assertion but comes after one"
+    "Leave out errors that aren't failed assertions but come after one"
     kept, asserted = [], False
     for failure in found:
         asserted = asserted or failure.error == 'AssertionError'
@@ -180,7 +180,7 @@ def run(
     paths:list, # notebooks
     seeds:list
 ) -> list: # failures
-    "Run each notebook on each seed's world, two at a time, and say how it goes"
+    "Run each notebook on each seed's world, two at a time, and print the results"
     res = []
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         worlds = {seed: write_world(Path(folder)/str(seed), seed) for seed in seeds}

@@ -1,4 +1,4 @@
-"Seconds to train the book's model: fastai's loader without replacement beside `collab_dls`, in turns, in one run"
+"Time the training of the book's model with fastai's loader (without replacement) and with `collab_dls`, in turns"
 import argparse, statistics as st, time, warnings
 import torch
 from fastai.basics import Learner, MSELossFlat, set_seed

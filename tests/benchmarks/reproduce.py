@@ -1,4 +1,4 @@
-"The book's models at the book's settings, over several seeds; writes nbs/reproduction.csv and prints it beside the book's numbers"
+"Train the book's models at the book's settings on several seeds, write nbs/reproduction.csv, and compare with the book's numbers"
 import argparse, warnings
 from functools import partial
 from pathlib import Path
