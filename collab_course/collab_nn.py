@@ -14,10 +14,10 @@ from .loader import RatingsModel
 
 # %% ../nbs/08_collab_nn.ipynb #a6676bcc
 class CollabNN(RatingsModel):
-    "A small net on a user's and an item's numbers, side by side"
+    "A net with one hidden layer, on the concatenated factors of a user and an item"
     def __init__(self,
         n_users:int, n_items:int, # rows of the two tables
-        n_factors=50, # width of both tables, or a pair: of the users' and of the items'
+        n_factors=50, # width of both tables, or a pair: users' width, items' width
         y_range=None, # lowest and highest prediction; None for no limits
         n_act:int=100 # activations of the hidden layer
     ):

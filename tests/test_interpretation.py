@@ -145,7 +145,7 @@ def test_ties_come_in_the_order_of_the_rows():
 @pytest.mark.parametrize('n', [0, -1, 4, 5, 10**6, 1.5, 'all', None])
 def test_as_many_neighbours_as_there_are(n):
     points = pd.DataFrame(np.eye(4))
-    with pytest.raises(ValueError, match='4 rows have 1 to 3 neighbours each, not'):
+    with pytest.raises(ValueError, match='4 rows have 1 to 3 neighbors each, not'):
         neighbours(points, n)
 
 def test_whole_numbers_of_any_kind(trained):
