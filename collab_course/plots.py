@@ -108,8 +108,9 @@ def _points_and_labels(xy, labels):
     "Points as an array and labels as texts; a `ValueError` if they don't match"
     xy, labels = np.asarray(xy, dtype=float), [str(label) for label in labels]
     if xy.shape != (len(labels), 2):
-        raise ValueError(f'xy must have the shape {(len(labels), 2)}, for as many points as labels, '
-                         f'not {xy.shape}.')
+        raise ValueError(
+            f'xy must have the shape {(len(labels), 2)}, for as many points as labels, '
+            f'not {xy.shape}.')
     if not np.isfinite(xy).all():
         raise ValueError('Some points are NaN or infinite. Remove them first.')
     return xy, labels
@@ -137,6 +138,6 @@ def label_points(
     n = sum(a.overlaps(b) for a, b in combinations(boxes, 2))
     if n:
         warnings.warn(
-            f'No room for the labels: {n} pairs still overlap. Use fewer labels, a smaller fontsize '
-            'or a larger figure.', stacklevel=2)
+            f'No room for the labels: {n} pairs still overlap. Use fewer labels, a smaller '
+            'fontsize or a larger figure.', stacklevel=2)
     return texts
