@@ -84,7 +84,7 @@ good = zipped(FILES)
     (dict(body=zipped({'u.data': FILES['u.data']})), 'u.genre'),
     (dict(body=zipped(FILES, folder='../')), 'u.data'),
     (dict(body=zipped(FILES | {'u.data': FILES['u.data'][:-3]})), 'cut off'),
-    (dict(body=zipped(FILES | {'u.data': FILES['u.data'].replace(b'5', b'4', 1)})), 'other content'),
+    (dict(body=zipped(FILES | {'u.data': FILES['u.data'].replace(b'5', b'4', 1)})), 'wrong content'),
     (dict(body=good, wait=True), 'timed out'),
 ])
 def test_a_bad_download_is_one_sentence_and_nothing_on_disk(server, cache, tmp_path, monkeypatch, answer, words):
@@ -367,7 +367,7 @@ def test_a_file_of_another_size_is_not_even_unpacked(monkeypatch):
 def test_a_changed_file_in_a_whole_zip_is_noticed(archive, cache):
     with zipfile.ZipFile(archive) as z: files = {name: z.read('ml-100k/'+name) for name in download.ml100k_files}
     archive.write_bytes(zipped(files | {'u5.test': files['u5.test'].replace(b'1', b'2', 1)}))
-    with pytest.raises(DataError, match='ml-100k/u5.test in it has the right size but other content'): get_movielens(archive)
+    with pytest.raises(DataError, match='ml-100k/u5.test in it has the right size but the wrong content'): get_movielens(archive)
 
 
 def test_a_wrong_zip_is_an_error_even_if_the_cache_is_right(archive, cache):
@@ -456,7 +456,7 @@ def test_bad_ratings_name_the_line(tmp_path, text, words):
 
 @pytest.mark.parametrize('damage,words', [
     (lambda p: p.unlink(), 'missing'), (lambda p: p.write_bytes(p.read_bytes()[:-100]), 'cut off'),
-    (lambda p: p.write_bytes(flipped(p.read_bytes(), -1)), 'other content'), (lambda p: (p.unlink(), p.mkdir()), "can't be read"),
+    (lambda p: p.write_bytes(flipped(p.read_bytes(), -1)), 'wrong content'), (lambda p: (p.unlink(), p.mkdir()), "can't be read"),
 ])
 @pytest.mark.parametrize('name', ['u.data', 'u.item', 'u.user', 'u.genre', 'truth.npz'])
 def test_a_damaged_folder_is_not_read(world, tmp_path, name, damage, words):

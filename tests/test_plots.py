@@ -74,7 +74,7 @@ def test_a_column_that_is_not_there_is_named(ratings, call):
 
 
 @pytest.mark.parametrize('arguments, says', [
-    ({'n_users': 0}, 'At least one'), ({'n_items': -1}, 'At least one'),
+    ({'n_users': 0}, 'at least 1'), ({'n_items': -1}, 'at least 1'),
     ({'item_name': 'user'}, 'different'), ({'user_name': 'rating'}, 'different')])
 def test_what_is_no_crosstab_is_refused(ratings, arguments, says):
     with pytest.raises(ValueError, match=says):
