@@ -34,7 +34,7 @@ def mean_and_offset(
 ) -> pd.DataFrame: # users x the items of `item_means`
     "The item's mean plus the user's offset: their average difference from the means, shrunk"
     if not l2 >= 0:
-        raise ValueError(f'l2 must not be negative, and it is {l2}.')
+        raise ValueError(f'l2 must not be negative, but it is {l2}.')
     means = means_by_item(item_means)
     above = answers_table(ratings, means.index) - means
     offset = (above.sum(axis=1)/(above.count(axis=1) + l2)).fillna(0)
