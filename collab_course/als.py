@@ -13,14 +13,16 @@ from .ridge import ridge_rows
 from .named_models import NamedModel, model_from_tables
 
 # %% ../nbs/side/als.ipynb #c7eab402
-def _with_one(t): return np.c_[np.ones(len(t), t.dtype), t[:,1:]]
+def _with_one(table):
+    return np.c_[np.ones(len(table), table.dtype), table[:,1:]]
+
 class Factors:
     "A mean, and a row for each user and each item: the bias, then the factors"
     def __init__(self,
-        mean:float, # of the ratings
+        mean:float, # the mean of the ratings
         users, items, # n_users x (1+n_factors), and n_items x (1+n_factors)
         user_info, item_info, # a matrix for each row, from `ridge_rows`
-        names=None # of the users and of the items, two indexes, if the ratings had any
+        names=None # two indexes, for the users and the items; None if the ratings had no names
     ):
         self.mean = mean
         self.users, self.items = users, items
@@ -33,8 +35,11 @@ class Factors:
         return labelled(self.mean + self.users[:,:1] + self.items[:,0] + factors, self.names)
 
 # %% ../nbs/side/als.ipynb #d278fadc
-def _flat(t): return t.reshape(len(t), -1)
-def _products(x): return _flat(x[:,:,None]*x[:,None,:])
+def _flat(table):
+    return table.reshape(len(table), -1)
+
+def _products(x):
+    return _flat(x[:,:,None]*x[:,None,:])
 
 @patch
 def doubt(self:Factors,
@@ -56,12 +61,13 @@ def _draw_rows(rows, info, scale, rng):
 @patch
 def sample(self:Factors,
     noise:float=.9, # standard deviation of a single rating
-    shared:bool=False, # the same draw of the items for all users? False: one for each user
+    shared:bool=False, # True: one draw of the items for all users; False: one for each user
     seed=0 # of the draw: a number, or a random generator
 ): # n_users x n_items, with names if there are any
-    "Predicted ratings with each row drawn from its posterior, given the other side"
+    "Predicted ratings, with each row drawn from its posterior, given the other side"
     rng = np.random.default_rng(seed)
-    users, items = _draw_rows(self.users, self.user_info, noise, rng), self.items
+    items = self.items
+    users = _draw_rows(self.users, self.user_info, noise, rng)
     if shared:
         items = _draw_rows(items, self.item_info, noise, rng)
     drawn = Factors(self.mean, users, items, self.user_info, self.item_info, self.names)
@@ -76,8 +82,8 @@ def named(self:Factors) -> NamedModel: # needs ratings that had names
     "The factors as a `DotProductBias` with names; the mean goes into the items' biases"
     if self.names is None:
         raise ValueError('These factors have no names: give als a DataFrame, users x items.')
-    users, items = (np.r_[np.zeros((1, t.shape[1]), t.dtype), t]
-                    for t in (self.users, self.items))
+    zeros = np.zeros((1, self.users.shape[1]), self.users.dtype)
+    users, items = np.r_[zeros, self.users], np.r_[zeros, self.items]
     items[:,0] += self.mean
     users_named, items_named = self.names
     names = users_named.name or 'user', items_named.name or 'item'
@@ -100,13 +106,14 @@ def crosstab_array(
     if isinstance(ratings, pd.DataFrame):
         names = ratings.index, ratings.columns
         if any(index.nlevels > 1 for index in names):
-            raise ValueError('Users and items need one name each: the table has several levels.')
+            raise ValueError(
+                'Users and items need one name each, but the table has several levels.')
         ratings = as_floats(ratings)
     try:
         table = np.asarray(ratings)
         table = table if table.dtype.kind == 'f' else table.astype(float)
     except (ValueError, TypeError):
-        raise ValueError('Ratings must be numbers, and NaN where there is none.') from None
+        raise ValueError('Ratings must be numbers, with NaN where there is no rating.') from None
     if table.ndim != 2:
         raise ValueError(f'Ratings must be a table, users x items, not of shape {table.shape}.')
     if np.isinf(table).any():
@@ -115,10 +122,10 @@ def crosstab_array(
 
 # %% ../nbs/side/als.ipynb #8321aa14
 def _weights(weight, names, shape):
-    "Weights of ratings as an array that goes with a table of that shape"
+    "Weights as an array that broadcasts to `shape`, in the order of `names`"
     if isinstance(weight, (pd.DataFrame, pd.Series)):
         labels = names if isinstance(weight, pd.DataFrame) else None
-        if labels is None or any(set(a) != set(b) for a,b in zip(weight.axes, labels)):
+        if labels is None or any(set(a) != set(b) for a, b in zip(weight.axes, labels)):
             raise ValueError('Weights with names must be a table like ratings, users x items.')
         weight = weight.loc[labels[0], labels[1]]
     weight = np.asarray(weight)
@@ -136,7 +143,7 @@ def item_flags(
     items, # a `Series` by item, or an array
     names, # the items' index, or None
     n:int # items of the crosstab
-) -> np.ndarray: # of bool
+) -> np.ndarray: # bool
     "True or False for each of the `n` items of a crosstab"
     if isinstance(items, pd.Series) and names is not None:
         if set(names) - set(items.index):
@@ -152,8 +159,8 @@ def expected_array(
     expected, # users x items: a `DataFrame`, or an array
     names, # two indexes, or None
     shape # of the crosstab
-) -> np.ndarray: # of numbers
-    "Predictions as an array that goes with a crosstab of that shape"
+) -> np.ndarray: # numbers
+    "Predictions as an array of the given shape, in the order of `names`"
     if isinstance(expected, pd.DataFrame) and names is not None:
         expected = expected.reindex(index=names[0], columns=names[1])
     expected = np.asarray(expected)
@@ -164,9 +171,10 @@ def expected_array(
 
 # %% ../nbs/side/als.ipynb #319d0859
 def _penalties(n_factors, l2, l2_bias):
-    "The penalty on each number of a row"
+    "The penalty on each number of a row: the bias, then the factors"
     n_factors = check_number('n_factors', n_factors, whole=True)
-    l2, l2_bias = check_number('l2', l2), check_number('l2_bias', l2_bias)
+    l2 = check_number('l2', l2)
+    l2_bias = check_number('l2_bias', l2_bias)
     if not min(l2, l2_bias) > 0:
         raise ValueError('l2 and l2_bias must be above 0.')
     return np.array([l2_bias] + [l2]*n_factors, dtype=np.float32)
@@ -184,25 +192,26 @@ def _start_items(start, shape, names, seed):
 # %% ../nbs/side/als.ipynb #b1914906
 def als(
     ratings, # users x items, NaN for unknown: a `DataFrame`, or an array
-    n_factors:int=8, # numbers for each user and each item, beside the bias
+    n_factors:int=8, # numbers for each user and each item, besides the bias
     l2:float=12., # penalty on factors
     l2_bias:float=3., # penalty on biases
-    weight=1., # of the ratings; of a shape that goes with theirs
+    weight=1., # of the ratings: a number, a table like them, or an array that broadcasts to it
     sweeps:int=6, # how often users and items take turns
     seed:int=0, # of the random start
     start=None # `Factors` to go on from; default: a random start
 ) -> Factors: # call its `predict`, or its `named` for a model with names
     "Fit biases and factors by alternating least squares"
     ratings, names = crosstab_array(ratings)
-    reg = _penalties(n_factors, l2, l2_bias)
+    penalties = _penalties(n_factors, l2, l2_bias)
     sweeps = check_number('sweeps', sweeps, 1, whole=True)
-    w = (~np.isnan(ratings)*_weights(weight, names, ratings.shape)).astype(np.float32)
-    if not w.any():
+    weight = (~np.isnan(ratings)*_weights(weight, names, ratings.shape)).astype(np.float32)
+    if not weight.any():
         raise ValueError('There is nothing to learn from: every rating is NaN or has weight 0.')
-    mean = (w*np.nan_to_num(ratings)).sum()/w.sum()
+    mean = (weight*np.nan_to_num(ratings)).sum()/weight.sum()
     y = np.nan_to_num(ratings - mean).astype(np.float32)
-    items = _start_items(start, (y.shape[1], len(reg)), names, seed)
+    items = _start_items(start, (y.shape[1], len(penalties)), names, seed)
     for _ in range(sweeps):
-        users, user_info = ridge_rows(_with_one(items), y, reg, w, offset=items[:,0])
-        items, item_info = ridge_rows(_with_one(users), y.T, reg, w.T, offset=users[:,0])
+        users, user_info = ridge_rows(_with_one(items), y, penalties, weight, offset=items[:,0])
+        items, item_info = ridge_rows(
+            _with_one(users), y.T, penalties, weight.T, offset=users[:,0])
     return Factors(mean, users, items, user_info, item_info, names)

@@ -17,9 +17,9 @@ from .ridge import ridge_rows, to_ratings
 # %% ../nbs/07_bootstrapping.ipynb #abbf3b84
 def predict_rows(
     learn, # a trained model with a dot product, and its names
-    rows # a row or rows as in `tables`: the bias, then the factors
+    rows # one row or several, as in `tables`: the bias, then the factors
 ) -> pd.DataFrame: # users x items
-    "Predicted ratings of all items by the users that `rows` describe"
+    "Predicted ratings of all items by users with these `rows`"
     _, items = tables(learn)
     rows = like_rows(rows, items.columns)
     raw = rows.assign(bias=1.).to_numpy() @ items.to_numpy(float).T
@@ -30,11 +30,11 @@ def predict_rows(
 def mean_and_offset(
     ratings, # users x items, NaN for unknown; or a dict or `Series` by item, for one user
     item_means, # a `Series` by item
-    l2:float=8. # how many ratings exactly at the mean are added for every user
+    l2:float=8. # shrinkage: acts like this many more ratings by the user, exactly at the means
 ) -> pd.DataFrame: # users x the items of `item_means`
-    "The item's mean, plus the user's shrunken average difference from the means"
+    "The item's mean plus the user's offset: their average difference from the means, shrunk"
     if not l2 >= 0:
-        raise ValueError(f'l2 must not be negative: {l2}.')
+        raise ValueError(f'l2 must not be negative, but it is {l2}.')
     means = means_by_item(item_means)
     above = answers_table(ratings, means.index) - means
     offset = (above.sum(axis=1)/(above.count(axis=1) + l2)).fillna(0)
@@ -44,14 +44,15 @@ def mean_and_offset(
 # %% ../nbs/07_bootstrapping.ipynb #31b03dd5
 def fold_in(
     learn, # a trained model with a dot product, and its names
-    answers, # ratings by item: a dict or `Series`; or a `DataFrame`, users x items
+    answers, # ratings: a dict or `Series` by item, for one user; or a `DataFrame`, users x items
     l2=8., # penalty on the squared distance from the prior: a number, or one for each column
-    prior=None, # a row or rows as in `tables`; default: the mean of all users
+    prior=None, # one row or several, as in `tables`; default: the mean of all users
     steps:int=4 # Gauss-Newton steps
 ) -> pd.DataFrame: # a row for each user as in `tables`: the bias, then the factors
-    "Rows for new users in a trained model, by ridge regression on its items"
+    "Rows for new users in a trained model: ridge regressions of their ratings on the items' rows"
     if not np.all(np.asarray(l2) > 0):
-        raise ValueError(f'l2 must be above 0, not {l2}: few ratings alone do not determine a row.')
+        raise ValueError(
+            f'l2 must be above 0, not {l2}: without a penalty, few ratings do not determine a row.')
     users, items = tables(learn)
     y_range = learn.model.y_range
     known = answers_table(answers, items.index, y_range)
@@ -68,7 +69,7 @@ def fold_in(
 # %% ../nbs/07_bootstrapping.ipynb #c0ffee07
 #| code-fold: true
 def predict_unrated(learn, user, items, known, **kwargs):
-    "Predicted ratings of those `items` that a user of the model has not rated"
+    "Predicted ratings of the `items` that a user of the model has not rated"
     if kwargs:
         raise ValueError(f'{", ".join(kwargs)} only works with answers, not with a user.')
     user_name, item_name = learn.dls.cat_names
@@ -77,26 +78,26 @@ def predict_unrated(learn, user, items, known, **kwargs):
     return predict(learn, user, items[~items.isin(rated)]).droplevel(0)
 
 def predict_from_answers(learn, answers, items, **kwargs):
-    "Predicted ratings of the items that a new user has not rated"
+    "Predicted ratings of the `items` that a new user has not rated"
     answers = answers_table(answers, items)
     if len(answers) != 1:
-        raise ValueError(f'Answers of one user, please, not of {len(answers)}.')
+        raise ValueError(f'Give the answers of one user, not of {len(answers)}.')
     preds = predict_rows(learn, fold_in(learn, answers, **kwargs)).iloc[0]
     return preds[~preds.index.isin(answers.columns)]
 
 # %% ../nbs/07_bootstrapping.ipynb #b4b4e566
 def recommend(
     learn, # a trained model and its names
-    user=None, # the name of a user with training ratings
+    user=None, # the name of a user with known ratings
     answers=None, # or the ratings of a new user, by item: a dict, a `Series` or a table of one row
-    ratings=None, # what is known to be rated; default: what `learn` was trained with
-    exclude=(), # names of more items to leave out
-    n:int=10, # how many
+    ratings=None, # the known ratings, a row each; default: those `learn` was trained with
+    exclude=(), # names of other items to leave out
+    n:int=10, # how many items
     **kwargs # for `fold_in`, with `answers`
 ) -> pd.Series: # predicted ratings by item, highest first; ties in the order of the model's items
-    "The items that a user has not rated and would rate highest"
+    "The items with the highest predicted ratings, without those that the user has rated"
     if (user is None) == (answers is None):
-        raise ValueError('Name a user, or give the answers of a new one.')
+        raise ValueError('Give either a user or the answers of a new user.')
     check_named(learn)
     n = check_number('n', n, 1, whole=True)
     item_name = learn.dls.cat_names[1]

@@ -24,10 +24,11 @@ def line_up(
     ratings, # users x items, NaN for unknown
     n_test:int=10, # test ratings of each user
     seed:int=0, # of the draw and of the random order
-    when=None # users x items, any numbers: order by these; default: random
-) -> tuple: # tables like `ratings`: is it a test rating?; position from 0, infinite if not in order
-    "Draw test ratings in each row and put the others in order"
-    known, rng = ratings.notna().to_numpy(), np.random.default_rng(seed)
+    when=None # users x items: numbers to order by, such as times; default: random
+) -> tuple: # two tables like `ratings`: True for test ratings; position from 0, else infinite
+    "Draw test ratings for each user, and put the user's other ratings in order"
+    rng = np.random.default_rng(seed)
+    known = ratings.notna().to_numpy()
     if known.sum(axis=1).min(initial=n_test) < n_test:
         raise ValueError(
             f'A user has fewer than {n_test} ratings: leave such users out, or lower n_test.')
@@ -62,7 +63,7 @@ def with_tables(
     learn, # a trained model and its names
     users, items, # tables as `tables` returns them, or with other rows
 ) -> NamedModel:
-    "A model with these rows, and a row of zeros for strangers"
+    "A model with these rows, and a row of zeros for unknown names"
     zeros = np.zeros((1, users.shape[1]))
     rows = (np.r_[zeros, table.fillna(0.).to_numpy()] for table in (users, items))
     model = model_from_tables(*rows, learn.model.y_range)
@@ -79,7 +80,7 @@ class NewUsers:
     "A group of simulated new users (or new items), and a model that was trained without them"
     def __init__(self,
         ratings, # one row per rating: user, item, rating
-        names, # the users that are new, or the items
+        names, # of the new users, or of the new items
         seed:int=0, # of training, test ratings and order
         of:str='user', # the column that `names` are in
         n_test:int=10 # test ratings of each new user
@@ -111,17 +112,17 @@ def first(
 def rmse(
     self:NewUsers,
     preds, # predictions: users x items, or by item, or one number
-    on=None # users x items, True for the ratings to predict; default: the test ratings
+    on=None # users x items, True for the ratings to evaluate on; default: the test ratings
 ) -> float:
-    "Root of the mean squared error on the test ratings, in stars"
+    "Root mean squared error on the test ratings, in stars"
     on = self.is_test if on is None else on
     return float(np.sqrt(((self.stars - preds)**2).to_numpy()[on.to_numpy()].mean()))
 
 # %% ../nbs/side/new_users.ipynb #06d587d0
 def retrained(
     group, # a `NewUsers`
-    n, # how many ratings of each new user the training gets
-    train=train_quickly, # a function of ratings and seed
+    n, # how many ratings of each new user to train on
+    train=train_quickly, # a function of ratings and seed that returns a model
     **kwargs # for `train`
 ) -> NewUsers: # a copy with another `learn`, `users` and `items`, and with `rows`
     "The group with a model that was also trained on the first `n` ratings of each new user"
@@ -130,11 +131,12 @@ def retrained(
     known = pd.DataFrame({user_name: group.names[user], item_name: group.items.index[item],
                           rating_name: group.stars.to_numpy()[user, item]})
     users, items = tables(train(pd.concat([group.ratings, known]), group.seed, **kwargs))
-    res = copy.copy(group)
-    res.learn = with_tables(group.learn, users, items.reindex(group.items.index))
-    users, res.items = (table.astype(float) for table in tables(res.learn))
-    res.rows, res.users = users.loc[group.names], users.drop(index=group.names)
-    return res
+    result = copy.copy(group)
+    result.learn = with_tables(group.learn, users, items.reindex(group.items.index))
+    users, result.items = (table.astype(float) for table in tables(result.learn))
+    result.rows = users.loc[group.names]
+    result.users = users.drop(index=group.names)
+    return result
 
 # %% ../nbs/side/new_users.ipynb #d4af7833
 def untrained_row(
@@ -161,8 +163,9 @@ def tune(
     amounts=(1, 3, 10, 20) # numbers of known ratings; the error is the mean over them
 ) -> pd.Series: # error by value
     "Mean error of a rule on one group, for each value of its hyperparameter"
-    return pd.Series({value: np.mean([group.rmse(rule(group, group.first(n), value))
-                                      for n in amounts]) for value in values})
+    def error(value):
+        return np.mean([group.rmse(rule(group, group.first(n), value)) for n in amounts])
+    return pd.Series({value: error(value) for value in values})
 
 def error_curves(
     rule, # a function of a group, its known ratings and a hyperparameter; returns predictions
@@ -171,8 +174,9 @@ def error_curves(
     amounts # numbers of known ratings
 ) -> np.ndarray: # groups x amounts
     "Errors of a rule on each group, for each number of known ratings"
-    return np.array([[group.rmse(rule(group, group.first(n), value)) for n in amounts]
-                     for group in groups])
+    def curve(group):
+        return [group.rmse(rule(group, group.first(n), value)) for n in amounts]
+    return np.array([curve(group) for group in groups])
 
 # %% ../nbs/side/new_users.ipynb #325bd56f
 def compare(
@@ -189,7 +193,7 @@ def compare(
 def thousandths(
     gap # differences of errors: groups x columns
 ) -> list: # texts: mean and range over the groups, in thousandths
-    "Differences as readable text"
+    "Paired differences as readable text: mean and range"
     numbers = zip(1000*gap.mean(axis=0), 1000*gap.min(axis=0), 1000*gap.max(axis=0))
     return [f'{mean:+.0f} ({low:+.0f} to {high:+.0f})' for mean, low, high in numbers]
 
@@ -199,19 +203,22 @@ def ask_neighbours(
     others, # ratings of the possible neighbors, users x items
     item_means, # a `Series` by item
     l2:float=8., # as in `mean_and_offset`
-    l2_votes:float=1. # how many votes for "no correction" every item gets on top
+    l2_votes:float=1. # shrinkage: acts like this many more votes for no correction
 ) -> pd.DataFrame: # users x the items of `item_means`
     "Mean and offset, corrected by the votes of similar users"
     if not l2_votes > 0:
         raise ValueError(f'l2_votes must be above 0, not {l2_votes}.')
     means = means_by_item(item_means)
-    base, rest = (mean_and_offset(table, means, l2) for table in (ratings, others))
-    ratings, others = (answers_table(table, means.index).reindex(columns=means.index)
-                       for table in (ratings, others))
-    mine, theirs = (ratings - base).fillna(0).to_numpy(), (others - rest).fillna(0).to_numpy()
-    lengths = np.linalg.norm(mine, axis=1)[:,None]*np.linalg.norm(theirs, axis=1)
-    votes = (mine @ theirs.T/lengths.clip(1e-9)).clip(0)
-    return base + votes @ theirs/(votes @ others.notna().to_numpy(float) + l2_votes)
+    def table_and_gap(ratings):
+        base = mean_and_offset(ratings, means, l2)
+        table = answers_table(ratings, means.index).reindex(columns=means.index)
+        return base, table, (table - base).fillna(0).to_numpy()
+    base, _, gap = table_and_gap(ratings)
+    _, others, gap_of_others = table_and_gap(others)
+    lengths = np.linalg.norm(gap, axis=1)[:,None]*np.linalg.norm(gap_of_others, axis=1)
+    weight = (gap @ gap_of_others.T/lengths.clip(1e-9)).clip(0)
+    total = weight @ others.notna().to_numpy(float) + l2_votes
+    return base + weight @ gap_of_others/total
 
 # %% ../nbs/side/new_users.ipynb #afae7259
 def genre_answers(
@@ -220,7 +227,7 @@ def genre_answers(
     n:int=3, # how many liked genres, and how many disliked ones
     l2:float=10. # shrinks the score of a genre with few ratings
 ) -> pd.DataFrame: # users x columns such as `likes Drama` and `dislikes Drama`, 1 or 0
-    "The genres that each user would call liked and disliked"
+    "The genres that each user likes and dislikes, judging by their ratings"
     member = genres.loc[ratings.columns].to_numpy(float)
     above = ratings.sub(ratings.mean(axis=1), axis=0).fillna(0).to_numpy()
     count = ratings.notna().to_numpy(float) @ member
@@ -238,9 +245,9 @@ def rows_from_answers(
     group, # a `NewUsers`
     old_answers, # the other users' answers: users x columns, numbers
     new_answers, # the new users' answers: the same columns
-    start=None, # what to add the predicted difference to; default: the mean of all users
+    start=None, # the row to add the predicted difference to; default: the mean of all users
     l2:float=10., # penalty of the regression
-    weight=None # how much each of the other users counts; default: all the same
+    weight=None # of each of the other users; default: all the same
 ) -> pd.DataFrame: # a row for each new user
     "Predict the rows of new users from their answers on a form"
     users = group.users.loc[old_answers.index]
@@ -253,48 +260,48 @@ def rows_from_answers(
 
 # %% ../nbs/side/new_users.ipynb #cde34bfb
 def pick_greedily(
-    x, # items x d: inputs
+    x, # items x inputs
     answers, # users x candidates: 1 where the user could answer, else 0
     at, # row numbers of the candidates in `x`
     importance, # of each item's prediction
     n:int, # how many to pick
     l2:float # penalty
 ) -> list: # numbers of candidates, in the order of picking
-    "Pick inputs one at a time so that the variance of the predictions falls most"
-    d, picked = x.shape[1], []
-    cov = np.tile(np.eye(d)/l2, (len(answers), 1, 1))
-    root = np.linalg.cholesky((x.T*importance) @ x + 1e-9*np.eye(d))
+    "Pick candidates one at a time so that the variance of the predictions falls most"
+    n_inputs, picked = x.shape[1], []
+    cov = np.tile(np.eye(n_inputs)/l2, (len(answers), 1, 1))
+    root = np.linalg.cholesky((x.T*importance) @ x + 1e-9*np.eye(n_inputs))
     for _ in range(n):
-        move = x[at] @ cov # users x candidates x d
+        move = x[at] @ cov # users x candidates x inputs
         left = 1 + (move*x[at]).sum(axis=-1)
         gain = (answers*((move @ root)**2).sum(axis=-1)/left).sum(axis=0)
         gain[picked] = -1
-        best = gain.argmax() # the first of several
+        best = gain.argmax() # the first one, if several are equal
         picked.append(best)
-        m = move[:,best]*(answers[:,best]/left[:,best])[:,None]
-        cov = cov - m[:,:,None]*move[:,best][:,None,:]
+        share = (answers[:,best]/left[:,best])[:,None]
+        cov = cov - (move[:,best]*share)[:,:,None]*move[:,best][:,None,:]
     return picked
 
 # %% ../nbs/side/new_users.ipynb #99c82249
 def most_telling(
     learn, # a trained model with a dot product, and its names
-    knows, # users x items: who could answer for what
+    knows, # users x items: True where the user could answer
     candidates, # names of the items that may be asked about
     n:int=10, # how many to pick
     l2:float=8., # as in `fold_in`
     slope:float|None=None # ratings per unit of raw score; default: as in the middle of the range
 ) -> list: # n of the candidates, in the order of asking
-    "Greedily, the items whose answers reduce the variance of the predictions most"
+    "The items whose answers reduce the variance of the predictions most, picked greedily"
     _, items = tables(learn)
     candidates = as_list(candidates)
     check_known(candidates, items.index)
     if not 1 <= n <= len(candidates):
-        raise ValueError(f'{n} items out of {len(candidates)} candidates cannot be picked.')
+        raise ValueError(f'Cannot pick {n} items out of {len(candidates)} candidates.')
     if slope is None:
         y_range = learn.model.y_range
         slope = 1. if y_range is None else (y_range[1] - y_range[0])/4
     if not knows.columns.isin(items.index).any():
-        raise ValueError(f'No column of knows is an item of the model, as {items.index[0]!r} is.')
+        raise ValueError(f'No column of knows is an item of the model, such as {items.index[0]!r}.')
     x = slope*items.assign(bias=1.).to_numpy(float)
     knows = as_floats(knows.reindex(columns=items.index, fill_value=False)).fillna(0).to_numpy()
     at = items.index.get_indexer(candidates)
@@ -314,7 +321,9 @@ def question_lists(
     count, variance = by_item['count'], by_item['var'].where(by_item['count'] >= 20, 0)
     def top(values, n):
         return list(values.sort_values(ascending=False, kind='stable').index[:n])
-    shuffled, known, knows = rng.permutation(count.index), top(count, 100), group.old_stars.notna()
+    shuffled = rng.permutation(count.index)
+    known = top(count, 100)
+    knows = group.old_stars.notna()
     some = knows.iloc[rng.permutation(len(knows))[:250]]
     return {'random': list(shuffled[:n]), 'random, well known': list(rng.permutation(known)[:n]),
             'variance': top(variance, n), 'popularity': known[:n],
