@@ -116,6 +116,22 @@ def _points_and_labels(xy, labels):
     return xy, labels
 
 # %% ../nbs/side/plots.ipynb #cc051960
+def _overlaps(texts):
+    "How many pairs of `texts` overlap"
+    boxes = [text.get_window_extent() for text in texts]
+    return sum(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+def _spread(ax, texts, xy, force):
+    "Move `texts` from their points `xy` until none overlap; return the lines to the points"
+    for text, point in zip(texts, xy):
+        text.set_position(point)
+    fits = max(text.get_window_extent().width for text in texts) < ax.bbox.width
+    _, lines = adjust_text(
+        texts, ax=ax, iter_lim=300, force_text=force, prevent_crossings=False,
+        ensure_inside_axes=fits,
+        arrowprops={'arrowstyle': '-', 'color': '.7', 'lw': .5})
+    return lines
+
 def label_points(
     ax, # axes, with their final limits
     xy, labels, # points in the axes' units, n x 2, and their n labels
@@ -125,18 +141,15 @@ def label_points(
     xy, labels = _points_and_labels(xy, labels)
     texts = [ax.text(x, y, label, fontsize=fontsize, parse_math=False, in_layout=False)
              for (x, y), label in zip(xy, labels)]
-    if not texts:
-        return []
-    fits = max(text.get_window_extent().width for text in texts) < ax.bbox.width
-    _, lines = adjust_text(
-        texts, ax=ax, iter_lim=300, force_text=(.3, .5), prevent_crossings=False,
-        ensure_inside_axes=fits,
-        arrowprops={'arrowstyle': '-', 'color': '.7', 'lw': .5})
+    lines = []
+    for force in ((.3, .5), (.5, .8), (.2, .3)): # one of them nearly always separates all
+        if texts and (not lines or _overlaps(texts)):
+            for line in lines:
+                line.remove()
+            lines = _spread(ax, texts, xy, force)
     for line in lines:
         line.set_in_layout(False)
-    boxes = [text.get_window_extent() for text in texts]
-    n = sum(a.overlaps(b) for a, b in combinations(boxes, 2))
-    if n:
+    if n := _overlaps(texts):
         warnings.warn(
             f'No room for the labels: {n} pairs still overlap. Use fewer labels, a smaller '
             'fontsize or a larger figure.', stacklevel=2)
