@@ -38,8 +38,7 @@ class RatingsDL(TabDataLoader):
         after_batch = ifnone(after_batch, _Ready(dataset))
         super().__init__(dataset, bs=bs, shuffle=shuffle, after_batch=after_batch, **kwargs)
         random.setstate(state)
-        self.seed = seed
-        self.gen = torch.Generator().manual_seed(seed)
+        self.seed, self.gen = seed, torch.Generator().manual_seed(seed)
         self.tensors = _as_tensors(dataset)
 
     def get_idxs(self):
@@ -103,13 +102,12 @@ def collab_dls(
         seed = torch.randint(2**31, ()).item()
     seed = check_number('seed', seed, whole=True)
     user, item, rating = df.columns
-    to = TabularCollab(
-        df, [Categorify], [user, item], y_names=[rating], y_block=TransformBlock(),
-        splits=_split(len(df), valid_pct, seed), reduce_memory=False)
-    dls = to.dataloaders(
-        bs=check_number('bs', bs, 1, whole=True),
-        val_bs=check_number('val_bs', val_bs, 1, whole=True),
-        drop_last=drop_last, device=device, path=path, dl_type=RatingsDL, seed=seed)
+    to = TabularCollab(df, [Categorify], [user, item], y_names=[rating], y_block=TransformBlock(),
+                       splits=_split(len(df), valid_pct, seed), reduce_memory=False)
+    bs = check_number('bs', bs, 1, whole=True)
+    val_bs = check_number('val_bs', val_bs, 1, whole=True)
+    dls = to.dataloaders(bs, val_bs=val_bs, drop_last=drop_last, device=device, path=path,
+                         dl_type=RatingsDL, seed=seed)
     dls.ratings, dls.y_range = df, scale_range(df[rating])
     return dls
 
@@ -169,6 +167,7 @@ def check_rows(
                     f"The model's {name} has {len(table)} rows, but {size} are needed: one for "
                     'each name, and one for unknown names. table_sizes(dls) returns both numbers.')
 
+# %% ../nbs/side/loader.ipynb #c7e1a9d3
 def check_training(
     dls, # from `collab_dls`
     model, # to be trained
