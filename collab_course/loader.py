@@ -26,7 +26,7 @@ def _as_tensors(to):
 
 # %% ../nbs/side/loader.ipynb #140556b2
 class _Ready(ReadTabBatch):
-    "Leaves batches as they are, because they are tensors already; only decodes them"
+    "A transform that only decodes, because batches are tensors already"
     def encodes(self, b): return b
 
 # %% ../nbs/side/loader.ipynb #be980e46
@@ -74,7 +74,7 @@ def _split(n, valid_pct, seed):
 def scale_range(
     ratings # numbers
 ) -> tuple: # lowest and highest prediction
-    "The range of `ratings`, widened on both sides by half a step, or by a 40th if that is more"
+    "The range of `ratings`, widened on both sides by half a step, or a 40th of it if that is more"
     values = np.unique(np.asarray(ratings, dtype=float))
     low, high = float(values[0]), float(values[-1])
     if low == high:
