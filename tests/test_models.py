@@ -413,7 +413,7 @@ def test_things_in_the_wrong_place(ratings, dls, learn):
     refused(lambda: fit_many(ratings, .4), 'dls must be', 'not DataFrame')
     refused(lambda: DotProductBias.from_dls(ratings), 'dls must be', 'not DataFrame')
     for nothing_trained in (learn.model, collab_learner(dls), None, NamedModel.from_dls(learn.model, dls)):
-        refused(lambda: losses(nothing_trained), 'was trained')
+        refused(lambda: losses(nothing_trained), 'a trained Learner')
 
 
 @pytest.mark.parametrize('model', MODELS)
