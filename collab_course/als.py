@@ -196,7 +196,7 @@ def als(
     l2:float=12., # penalty on factors
     l2_bias:float=3., # penalty on biases
     weight=1., # of the ratings: a number, a table like them, or an array that broadcasts to it
-    sweeps:int=6, # how often users and items take turns
+    sweeps:int=6, # how many times users and items take turns
     seed:int=0, # of the random start
     start=None # `Factors` to go on from; default: a random start
 ) -> Factors: # call its `predict`, or its `named` for a model with names

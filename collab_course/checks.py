@@ -112,8 +112,8 @@ def warn_of_repeats(ratings, names):
     n = rows.duplicated().sum()
     if n > len(ratings)/100:
         warnings.warn(
-            f'{n} of {len(ratings)} rows repeat another row, so validation will ask for ratings '
-            'that training has seen. ratings.drop_duplicates() removes them.', stacklevel=4)
+            f'{n} of {len(ratings)} rows repeat another row, so validation will use ratings '
+            'from the training set. ratings.drop_duplicates() removes them.', stacklevel=4)
 
 # %% ../nbs/side/checks.ipynb #caea0518
 def check_ratings(

@@ -155,7 +155,7 @@ def _check_weights(weights, shapes):
         _need(found == shapes[name], f'{name} should have the shape {shapes[name]}, not {found}')
         _need(weight.dtype == torch.float32, f'{name} should hold numbers of 32 bits')
         _need(weight.isfinite().all(),
-              f'{name} holds NaN or infinite numbers, as after a training that has diverged')
+              f'{name} holds NaN or infinite numbers, as after training has diverged')
 
 def _checked(weights, text):
     "The kind, range and names of a model, after all checks"

@@ -48,7 +48,8 @@ def diversity(
     "The share of a user's list that is not on another user's list, on average over all pairs"
     lists = np.asarray(lists)
     if lists.ndim != 2 or len(lists) < 2:
-        raise ValueError('diversity compares users, so it needs at least two lists of the same length.')
+        raise ValueError('diversity compares users, so it needs at least two lists of the '
+                         'same length.')
     users, n = lists.shape
     _, shown = np.unique(lists, return_counts=True)
     return float(1 - (shown*(shown - 1)).sum()/(users*(users - 1)*n))

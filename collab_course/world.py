@@ -18,14 +18,14 @@ FIRST, LAST = 874_724_710, 893_286_638
 
 # %% ../nbs/side/world.ipynb #fb34d42a
 # in stars
-MEAN       = 3.24 # score of an average movie by an average user; moods take off 0.4 on average
+MEAN       = 3.24 # score of an average movie by an average user; moods take off 0.4
 USER_SD    = 0.39 # how much users differ in generosity
 MOVIE_SD   = 0.41 # how much movies of the same popularity differ in quality
 POPULARITY = 0.5  # effect of one standard deviation of log popularity: popular movies are better
 NOISE      = 0.67 # scale of the mood of the day; its standard deviation is 1.28 times that
 TASTES     = np.array([.43, .26, .18, .14, .12, .10]) # each factor's typical effect on a score
 # without a unit
-CROWD      = 0.67 # correlation of log popularity and first factor: movies for many or for few
+CROWD      = 0.67 # correlation of log popularity and first factor: blockbusters or niche movies
 SELECTION  = 0.9  # how strongly users choose movies that suit their taste
 USER_TAIL  = 1.25 # length of the tail of ratings per user
 MOVIE_TAIL = 1.75 # length of the tail of ratings per movie
