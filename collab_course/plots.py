@@ -80,6 +80,14 @@ def _write_numbers(ax, image, values, texts, frame):
             ax.add_patch(box)
 
 # %% ../nbs/side/plots.ipynb #fe501135
+def _cell_texts(values, frame):
+    "The text of each known cell; all framed cells have one format, and all others have one"
+    texts = {}
+    for group in (frame, ~frame):
+        known = group & np.isfinite(values)
+        texts |= dict(zip(map(tuple, np.argwhere(known)), _number_texts(values[known])))
+    return dict(sorted(texts.items()))
+
 def plot_crosstab(
     crosstab, # table of numbers, NaN where there is none
     ax=None, # matplotlib axes; default: a new figure of the right size
@@ -91,8 +99,7 @@ def plot_crosstab(
     crosstab = _table_of_numbers(crosstab)
     frame = _aligned_frame(frame, crosstab)
     values = crosstab.to_numpy()
-    cells = np.argwhere(np.isfinite(values))
-    texts = dict(zip(map(tuple, cells), _number_texts(values[np.isfinite(values)])))
+    texts = _cell_texts(values, frame)
     if ax is None:
         width = max(.45, .085*max(map(len, texts.values()), default=0))
         _, ax = plt.subplots(figsize=(width*values.shape[1] + 1.5, .3*values.shape[0] + 1.5))

@@ -53,7 +53,7 @@ def readme_start(places):
     "The lines of README.md that say how to start"
     commands = '\n'.join('    ' + command for command in places.commands())
     if not places.published:
-        return f'To open the course, type this in its folder:\n\n{commands}\n'
+        return f'Clone the course or unpack a copy of it. To open it, type this in its folder:\n\n{commands}\n'
     return (f'You can read the course [as a site]({places.site}). You can run it in your browser, '
             f"without installing anything, on {places.hosts('nbs/index.ipynb')}. To run it on your "
             f'own machine, type:\n\n{commands}\n')
