@@ -34,7 +34,7 @@ class RatingsDL(TabDataLoader):
     "A loader whose batches are slices of tensors; each epoch has every rating exactly once"
     n_inp = 1
     def __init__(self, dataset, bs=64, shuffle=False, after_batch=None, seed=0, **kwargs):
-        state = random.getstate() # making a fastai loader draws from Python's generator
+        state = random.getstate() # creating a fastai loader uses Python's random generator
         after_batch = ifnone(after_batch, _Ready(dataset))
         super().__init__(dataset, bs=bs, shuffle=shuffle, after_batch=after_batch, **kwargs)
         random.setstate(state)
@@ -65,7 +65,7 @@ def _split(n, valid_pct, seed):
     "Indices of training and validation set, as from fastai's `RandomSplitter` with this `seed`"
     if not (isinstance(valid_pct, numbers.Real) and 0 <= valid_pct < 1):
         raise ValueError(f'valid_pct must be at least 0 and below 1, not {valid_pct!r}.')
-    # with its own generator, so the global random state doesn't change
+    # use a separate generator, so that the global random state doesn't change
     idxs = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
     cut = int(valid_pct*n)
     return idxs[cut:], idxs[:cut]
