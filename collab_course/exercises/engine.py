@@ -765,7 +765,8 @@ def worked(question:Question) -> Verdict: # of the last expression, the call of 
     *lines, check = ast.parse(_definitions[question._name].code).body
     ns = {question._name: question}
     exec(compile(ast.Module(lines, []), 'the worked answer', 'exec'), ns)
-    return eval(compile(ast.Expression(check.value), 'the worked answer', 'eval'), ns)
+    with contextlib.redirect_stdout(io.StringIO()): # without the line that says what a check does
+        return eval(compile(ast.Expression(check.value), 'the worked answer', 'eval'), ns)
 
 # %% ../../nbs/exercises/00_engine.ipynb #e48d8fb3
 class _Nasty:
