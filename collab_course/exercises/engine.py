@@ -482,6 +482,24 @@ class _Busy:
         if self._shown:
             print('\r' + ' '*len(self._shown) + '\r', end='', flush=True)
 
+# %% ../../nbs/exercises/00_engine.ipynb #engint02
+class _Interrupts:
+    "Inside, `check` raises an interrupt again that other code has swallowed"
+    def __enter__(self):
+        self._seen, self._before = False, None
+        if threading.current_thread() is threading.main_thread(): # no other may handle signals
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+    def _note(self, number, frame):
+        self._seen = True
+        raise KeyboardInterrupt
+    def check(self):
+        if self._seen:
+            raise KeyboardInterrupt
+    def __exit__(self, *args):
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
 # %% ../../nbs/exercises/00_engine.ipynb #8ea3e31a
 class Question:
     "A question of the course: look at it, `check` an answer, ask for a `hint`, read the `answer`"
@@ -496,8 +514,12 @@ class Question:
 
     def check(self, *answer) -> Verdict:
         "Is this right? And when not, why not?"
-        with _Busy(self._name) as busy:
-            res = judge(self, *answer, tick=busy)
+        with _Busy(self._name) as busy, _Interrupts() as interrupts:
+            def tick(seconds, what):
+                interrupts.check()
+                busy(seconds, what)
+            res = judge(self, *answer, tick=tick)
+            interrupts.check()
         _note_check(self._name, res)
         return res
 
