@@ -7,7 +7,7 @@ import worlds
 FAILS = """
 from collab_course.movielens import get_movielens
 data = get_movielens()
-assert 'seed 3:' in (data.path/'README').read_text()
+assert 'seed 3.' in (data.path/'README').read_text()
 ---
 x = 3
 assert x < 2 # this fails, and what follows is tried all the same

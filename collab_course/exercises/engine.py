@@ -199,6 +199,7 @@ def _alone(limit):
     "Leave the parent's terminal, notebook and threads alone; end after `limit` seconds of computing"
     torch.set_num_threads(1)
     os.setsid() # an interrupt of the notebook is for its kernel
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _limit_memory()
     with open(os.devnull, 'w') as nowhere:
         for stream in (1, 2):
@@ -222,10 +223,13 @@ def _run_child(f, limit, sender):
     "Send the outcome of `f`"
     global _child
     _child = True
-    send, dumps, fields = sender.send_bytes, json.dumps, Outcome.__dataclass_fields__
-    _alone(limit)
-    res = _outcome(f)
-    send(dumps([getattr(res, name) for name in fields]).encode())
+    leave, send, dumps, fields = os._exit, sender.send_bytes, json.dumps, Outcome.__dataclass_fields__
+    try:
+        _alone(limit)
+        res = _outcome(f)
+        send(dumps([getattr(res, name) for name in fields]).encode())
+    finally:
+        leave(0) # what is open belongs to the parent
 
 # %% ../../nbs/exercises/00_engine.ipynb #8574eef5
 def _received(receiver):
@@ -236,6 +240,21 @@ def _received(receiver):
     except (EOFError, OSError, ValueError, TypeError):
         return None
 
+def _start(process):
+    "Start `process`; an interrupt waits until it runs, or the fork's locks might stay locked"
+    seen, main = [], threading.current_thread() is threading.main_thread()
+    if main:
+        before = signal.signal(signal.SIGINT, lambda *args: seen.append(True))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore') # Python warns of forks beside threads
+            process.start()
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before or signal.default_int_handler)
+    if seen:
+        raise KeyboardInterrupt
+
 def _in_process(f, limit, tick):
     "The outcome of `f`, run in a copy of this process that is gone afterwards"
     fork = multiprocessing.get_context('fork')
@@ -243,9 +262,7 @@ def _in_process(f, limit, tick):
     process = fork.Process(target=_run_child, args=(f, limit, sender))
     start = time.monotonic()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore') # Python warns of forks beside threads
-            process.start()
+        _start(process)
         sender.close()
         while not wait([receiver, process.sentinel], .25):
             tick(time.monotonic() - start)
