@@ -88,6 +88,7 @@ def _cell_texts(values, frame):
         texts |= dict(zip(map(tuple, np.argwhere(known)), _number_texts(values[known])))
     return dict(sorted(texts.items()))
 
+# %% ../nbs/side/plots.ipynb #98d70841
 def plot_crosstab(
     crosstab, # table of numbers, NaN where there is none
     ax=None, # matplotlib axes; default: a new figure of the right size
@@ -128,6 +129,7 @@ def _overlaps(texts):
     boxes = [text.get_window_extent() for text in texts]
     return sum(a.overlaps(b) for a, b in combinations(boxes, 2))
 
+# %% ../nbs/side/plots.ipynb #2d8d6d20
 def _spread(ax, texts, xy, force):
     "Move `texts` from their points `xy` until none overlap; return the lines to the points"
     for text, point in zip(texts, xy):
@@ -139,6 +141,7 @@ def _spread(ax, texts, xy, force):
         arrowprops={'arrowstyle': '-', 'color': '.7', 'lw': .5})
     return lines
 
+# %% ../nbs/side/plots.ipynb #1efbe8be
 def label_points(
     ax, # axes, with their final limits
     xy, labels, # points in the axes' units, n x 2, and their n labels

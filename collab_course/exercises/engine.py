@@ -195,6 +195,7 @@ def _limit_memory(more=4 << 30):
     limit = pages*resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
+# %% ../../nbs/exercises/00_engine.ipynb #005e1340
 def _alone(limit):
     "Leave the parent's terminal, notebook and threads alone; end after `limit` seconds of computing"
     torch.set_num_threads(1)
@@ -240,6 +241,7 @@ def _received(receiver):
     except (EOFError, OSError, ValueError, TypeError):
         return None
 
+# %% ../../nbs/exercises/00_engine.ipynb #c2ab903e
 def _start(process):
     "Start `process`; an interrupt waits until it runs, or the fork's locks might stay locked"
     seen, main = [], threading.current_thread() is threading.main_thread()
@@ -255,6 +257,7 @@ def _start(process):
     if seen:
         raise KeyboardInterrupt
 
+# %% ../../nbs/exercises/00_engine.ipynb #f7d206e3
 def _in_process(f, limit, tick):
     "The outcome of `f`, run in a copy of this process that is gone afterwards"
     fork = multiprocessing.get_context('fork')
@@ -308,6 +311,7 @@ def _put_back():
 class _TimeUp(BaseException):
     "Raised inside a thread whose time is up"
 
+# %% ../../nbs/exercises/00_engine.ipynb #5ea7e1db
 def _end(thread, done):
     "Interrupt `thread`, several times if it insists"
     for _ in range(20):
@@ -316,6 +320,7 @@ def _end(thread, done):
         if done.wait(.05):
             return
 
+# %% ../../nbs/exercises/00_engine.ipynb #ff4a05c5
 def _in_thread(f, limit, tick):
     "The outcome of `f`, run in a thread"
     box, done = [Outcome('late')], threading.Event()
@@ -672,10 +677,12 @@ def _read_table(path):
 # %% ../../nbs/exercises/00_engine.ipynb #d4ae3c2d
 def _real_path(): return Path(os.path.realpath(progress_path())) # a link stays a link
 
+# %% ../../nbs/exercises/00_engine.ipynb #72aefd8e
 def _lock(path):
     "For as long as the file is read and replaced"
     return FileLock(f'{path}.lock', timeout=10)
 
+# %% ../../nbs/exercises/00_engine.ipynb #8bf42b84
 def _replace(path, table):
     "Write the file in one step"
     new = path.with_name(f'{path.name}.{os.getpid()}.new')
@@ -685,6 +692,7 @@ def _replace(path, table):
     finally:
         new.unlink(missing_ok=True)
 
+# %% ../../nbs/exercises/00_engine.ipynb #7904c36a
 def _write(start_anew=False):
     "Add what is waiting to the file"
     path = _real_path()
@@ -705,11 +713,13 @@ def _try_to_write(**kw):
         _news.append(f'Your progress could not be written ({type(e).__name__}): '
                      'it is kept for this session only.')
 
+# %% ../../nbs/exercises/00_engine.ipynb #7e4de15e
 def _note(name, **change):
     "Add to the notes on question `name`"
     _waiting.append((name, change))
     _try_to_write()
 
+# %% ../../nbs/exercises/00_engine.ipynb #4e66ea8b
 def _load():
     "The notes on all questions"
     path, table = _real_path(), {}
