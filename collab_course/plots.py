@@ -151,12 +151,15 @@ def label_points(
     xy, labels = _points_and_labels(xy, labels)
     texts = [ax.text(x, y, label, fontsize=fontsize, parse_math=False, in_layout=False)
              for (x, y), label in zip(xy, labels)]
+    if not texts:
+        return []
     lines = []
     for force in ((.3, .5), (.5, .8), (.2, .3)): # one of them nearly always separates all
-        if texts and (not lines or _overlaps(texts)):
-            for line in lines:
-                line.remove()
-            lines = _spread(ax, texts, xy, force)
+        for line in lines:
+            line.remove()
+        lines = _spread(ax, texts, xy, force)
+        if not _overlaps(texts):
+            break
     for line in lines:
         line.set_in_layout(False)
     if n := _overlaps(texts):

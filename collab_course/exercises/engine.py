@@ -159,11 +159,11 @@ def _by_learner(x):
     return code is None or _theirs(code.co_filename)
 
 def _replaced(before):
-    "The first library name that the learner made mean something else than `before`"
+    "The first function or class of a library that the learner has put something else in place of"
     for module, names in before:
         for name, x in names.items():
             now = vars(module).get(name)
-            if now is not x and not name.startswith('_') and _by_learner(now):
+            if now is not x and callable(x) and not name.startswith('_') and _by_learner(now):
                 return module, name
 
 # %% ../../nbs/exercises/00_engine.ipynb #db33b9eb
