@@ -536,12 +536,7 @@ class Question:
 
     def check(self, *answer) -> Verdict:
         "Is this right? And when not, why not?"
-        with _Busy(self._name) as busy, _Interrupts() as interrupts:
-            def tick(seconds, what):
-                interrupts.check()
-                busy(seconds, what)
-            res = judge(self, *answer, tick=tick)
-            interrupts.check()
+        res = _judge_aloud(self, answer)
         _note_check(self._name, res)
         return res
 
@@ -556,6 +551,17 @@ class Question:
         d = _definitions[self._name]
         if counts: _note(self._name, looked=True)
         return Card(f'{self._name} · {d.title}: the answer', f'{d.answer}\n\n```python\n{d.code}\n```', folded=not counts)
+
+# %% ../../nbs/exercises/00_engine.ipynb #engaloud
+def _judge_aloud(question, answer):
+    "The verdict; meanwhile say what the check is doing, and let it be interrupted"
+    with _Busy(question._name) as busy, _Interrupts() as interrupts:
+        def tick(seconds, what):
+            interrupts.check()
+            busy(seconds, what)
+        res = judge(question, *answer, tick=tick)
+        interrupts.check()
+    return res
 
 # %% ../../nbs/exercises/00_engine.ipynb #49775b59
 def define(
