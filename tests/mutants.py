@@ -173,13 +173,16 @@ def noticed(module, k, i, limit):
 def timed(engine):
     "A context that measures how long checks take. It yields a function that limits all later checks to a multiple of the longest check so far, or to the time of all tests (a model that was trained between checks may be trained during a check next time)"
     judge, longest = engine.judge, [0.]
-    def timing(question, *answer, limit=None):
+    def timing(question, *answer, **kwargs):
         start = time.time()
-        try: return judge(question, *answer, limit=limit)
+        try: return judge(question, *answer, **kwargs)
         finally: longest.append(time.time()-start)
     def be_strict(total):
         most = max(5, 6*max(longest), total)
-        engine.judge = lambda question, *answer, limit=None: judge(question, *answer, limit=min(most, limit or engine._definitions[question._name].limit))
+        def strict(question, *answer, limit=None, **kwargs):
+            own = limit or engine._definitions[question._name].limit
+            return judge(question, *answer, limit=min(most, own), **kwargs)
+        engine.judge = strict
     engine.judge = timing
     try: yield be_strict
     finally: engine.judge = judge
@@ -191,6 +194,7 @@ def main(names):
     import torch
     torch.set_num_threads(1)
     from collab_course.exercises import engine
+    engine._forks = lambda: False # each mutant has a process of its own already
     alive = 0
     for name in names or sorted(p.stem for p in (ROOT/'collab_course'/'exercises').glob('*.py') if p.stem not in NOT_CHECKERS):
         with timed(engine) as be_strict:

@@ -159,7 +159,7 @@ def test_models_made_on_the_gpu(gpu):
     assert judge(exercises.q31, lambda *sizes: model(*sizes).to(gpu)) and not refused
 
 @pytest.mark.parametrize('name,f', [('q10', 'look_up'), ('q21', 'decay_grad'), ('q23', 'largest'),
-                                    ('q27', 'newcomer')])
+                                    ('q27', 'new_user')])
 def test_results_on_the_gpu(gpu, name, f):
     right = worked(name)[f]
     assert judge(getattr(exercises, name), lambda *args: to_gpu(right(*args))) and not refused

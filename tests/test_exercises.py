@@ -199,7 +199,7 @@ def test_what_version_0_1_0_kept_is_still_there(tmp_path):
     assert repr(board).startswith('4 of 38 answered\n') and 'set aside' not in repr(board)
     assert tried == {
         'q1': ('answered', 1, 0), 'q2': ('tried', 1, 0), 'q7': ('answered', 2, 1), 'q9': ('solved after looking', 1, 0),
-        'q30': ('untried', 0, 1), 'r2': ('answered, by your own judgement', 1, 0)}
+        'q30': ('untried', 0, 1), 'r2': ('answered, by your own judgment', 1, 0)}
     links = dict(re.findall(r'<a href="(.*?)">(.*?)</a>', board._repr_html_()))
     assert links and all((ROOT/'nbs'/link).is_file() for link in links)
     exercises.q2.check('?')

@@ -5,7 +5,7 @@ import pytest
 import wings
 
 COLUMNS = 100
-READ = [*wings.FRONT, *wings.MAIN, *wings.SIDE, *wings.FURTHER]
+READ = wings.ALL
 WORDS = {  # what the course says: what it doesn't
     'movie': r'films?(?![- ]noir)', 'people, users': r'somebody|anybody',
     'the person, the reader': 'whoever|whomever', 'baseline': r'opponents?|dull rules?',
