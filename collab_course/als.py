@@ -10,7 +10,6 @@ import numpy as np, pandas as pd
 from fastcore.basics import patch
 from .checks import as_floats, check_number
 from .ridge import ridge_rows
-from .named_models import NamedModel, model_from_tables
 
 # %% ../nbs/side/als.ipynb #c7eab402
 def _with_one(table):
@@ -78,8 +77,9 @@ def sample(self:Factors,
 
 # %% ../nbs/side/als.ipynb #436aecf3
 @patch
-def named(self:Factors) -> NamedModel: # needs ratings that had names
+def named(self:Factors): # a `NamedModel`; needs ratings that had names
     "The factors as a `DotProductBias` with names; the mean goes into the items' biases"
+    from collab_course.named_models import NamedModel, model_from_tables # imports PyTorch
     if self.names is None:
         raise ValueError('These factors have no names: give als a DataFrame, users x items.')
     zeros = np.zeros((1, self.users.shape[1]), self.users.dtype)

@@ -12,7 +12,7 @@ from .checks import (
     names_to_exclude, one_user, ratings_known)
 from .training import predict
 from .interpretation import tables
-from .ridge import ridge_rows, to_ratings
+from .ridge import new_rows, to_ratings
 
 # %% ../nbs/07_bootstrapping.ipynb #abbf3b84
 def predict_rows(
@@ -62,8 +62,7 @@ def fold_in(
         prior = prior.loc[known.index]
     rated = items.loc[known.columns].astype(float)
     x = rated.assign(bias=1.).to_numpy()
-    rows, _ = ridge_rows(x, known, l2, prior=prior.to_numpy(), offset=rated['bias'].to_numpy(),
-                         y_range=y_range, steps=steps)
+    rows = new_rows(x, known, l2, prior.to_numpy(), rated['bias'].to_numpy(), y_range, steps)
     return pd.DataFrame(rows, known.index, users.columns)
 
 # %% ../nbs/07_bootstrapping.ipynb #c0ffee07

@@ -9,7 +9,7 @@ __all__ = ['check_ratings']
 import difflib, math, numbers, warnings
 import numpy as np, pandas as pd
 from collections.abc import Hashable
-from fastai.basics import SigmoidRange, ifnone, is_iter
+from fastcore.basics import ifnone, is_iter
 
 # %% ../nbs/side/checks.ipynb #5810231a
 def check_table(ratings):
@@ -166,6 +166,7 @@ def check_range(
 
 def model_range(model):
     "The range that `model` keeps its predictions in; None if there are no limits"
+    from fastai.layers import SigmoidRange # takes seconds, and tables need no model
     for layer in model.modules():
         if isinstance(layer, SigmoidRange): # fastai's nets end with one
             return check_range((layer.low, layer.high))
@@ -333,7 +334,7 @@ def ratings_known(
     dls = learn.dls
     names = list(dls.cat_names)
     if ratings is None and hasattr(dls, 'ratings'):
-        ratings = dls.ratings
+        return dls.ratings[names]
     if ratings is None and hasattr(dls, 'train'): # fastai's own loaders hold row numbers
         rows = pd.concat([dl.items[names] for dl in dls])
         return pd.DataFrame({name: pd.Index(list(dls.classes[name]), dtype=object)[rows[name]]

@@ -6,7 +6,7 @@
 __all__ = ['tables', 'consensus', 'similarities', 'neighbours', 'similar_items']
 
 # %% ../nbs/06_interpretation.ipynb #96163cc5
-import numpy as np, pandas as pd
+import numpy as np, pandas as pd, torch
 from sklearn.metrics.pairwise import cosine_similarity, euclidean_distances, linear_kernel
 from .checks import check_known, factor_table
 from .named_models import as_dot_product_bias
@@ -58,6 +58,21 @@ def similarities(
     x = factor_table(x)
     return pd.DataFrame(pairwise(how)(x, x), x.index, x.index)
 
+# %% ../nbs/06_interpretation.ipynb #topcol01
+#| code-fold: true
+def top_columns(
+    values, # rows x columns, an array
+    n:int # how many columns
+) -> np.ndarray: # column numbers, rows x n
+    "The columns of the `n` largest numbers in each row, the largest first; ties in their order"
+    threshold = torch.from_numpy(values).topk(n, dim=1).values[:,-1:].numpy()
+    found = np.flatnonzero(values >= threshold) # more than n in a row, if several are equal
+    rows, columns = np.divmod(found, values.shape[1])
+    order = np.lexsort((-values[rows, columns], rows))
+    count = np.bincount(rows, minlength=len(values))
+    first = count.cumsum() - count
+    return columns[order[first[:,None] + np.arange(n)]]
+
 # %% ../nbs/06_interpretation.ipynb #38081757
 #| code-fold: true
 def neighbours(
@@ -66,13 +81,17 @@ def neighbours(
     how:str='cosine' # as in `similarities`
 ) -> pd.DataFrame: # n names for each row of `x`, the nearest first; ties in the order of the rows
     "Names of the `n` rows that are most similar to each row of `x`"
-    sims = similarities(x, how)
-    if n not in range(1, len(sims)):
-        raise ValueError(f'{len(sims)} rows have 1 to {len(sims)-1} neighbors each, not {n}.')
-    names, sims = sims.index, sims.to_numpy(copy=True)
-    np.fill_diagonal(sims, -np.inf)
-    order = (-sims).argsort(axis=1, kind='stable')[:,:int(n)]
-    return pd.DataFrame(names.to_numpy()[order], index=names, columns=range(1, int(n)+1))
+    x, similarity = factor_table(x), pairwise(how)
+    if n not in range(1, len(x)):
+        raise ValueError(f'{len(x)} rows have 1 to {len(x)-1} neighbors each, not {n}.')
+    n, at_once = int(n), max(1, 2**25//len(x)) # the whole table of similarities may be too large
+    nearest = np.empty((len(x), n), dtype=int)
+    for start in range(0, len(x), at_once):
+        sims = similarity(x.iloc[start:start+at_once], x)
+        rows = np.arange(len(sims))
+        sims[rows, start + rows] = -np.inf # not its own neighbor
+        nearest[start:start+at_once] = top_columns(sims, n)
+    return pd.DataFrame(x.index.to_numpy()[nearest], index=x.index, columns=range(1, n+1))
 
 # %% ../nbs/06_interpretation.ipynb #62032801
 #| code-fold: true

@@ -77,3 +77,70 @@ def ridge_rows(
     for _ in range(steps):
         theta, info = gauss_newton_step(theta, x, products, y, weight, l2, prior, offset, y_range)
     return theta, info
+
+# %% ../nbs/side/ridge.ipynb #few00002
+def known_targets(
+    y # rows x items, NaN for unknown
+) -> tuple: # item numbers and targets, rows x most known targets of a row; targets end with NaN
+    "The known targets of each row, in the order of the items"
+    rows, items = np.nonzero(~np.isnan(y))
+    count = np.bincount(rows, minlength=len(y))
+    position = np.arange(len(rows)) - np.repeat(count.cumsum() - count, count)
+    which = np.zeros((len(y), count.max(initial=0)), dtype=int)
+    targets = np.full(which.shape, np.nan)
+    which[rows, position], targets[rows, position] = items, y[rows, items]
+    return which, targets
+
+# %% ../nbs/side/ridge.ipynb #few00006
+def dual_ridge_rows(
+    x, # items x inputs
+    which, targets, # from `known_targets`
+    l2, # penalty on each input
+    prior, # rows x inputs
+    offset, # one for each item
+    y_range, steps # as in `ridge_rows`
+) -> np.ndarray: # solutions, rows x inputs
+    "Solve a ridge regression for each row of `targets`, with as many equations as targets"
+    known = ~np.isnan(targets)
+    inputs = x[which]*known[...,None]
+    kernel = inputs/l2 @ inputs.transpose(0, 2, 1)
+    at_prior = offset[which] + (inputs @ prior[...,None])[...,0]
+    moved = np.zeros_like(targets) # how far raw scores are from those at the prior
+    for _ in range(steps):
+        pred, slope = to_ratings(at_prior + moved, y_range), known.astype(float)
+        if y_range is not None:
+            low, high = y_range
+            slope *= (pred - low)*(high - pred)/(high - low)
+        errors = np.where(known, targets - pred, 0) + slope*moved
+        matrix = np.eye(targets.shape[1]) + slope[:,:,None]*kernel*slope[:,None,:]
+        b = slope*np.linalg.solve(matrix, errors[...,None])[...,0]
+        moved = (kernel @ b[...,None])[...,0]
+    return prior + (b[:,None,:] @ inputs)[:,0]/l2
+
+# %% ../nbs/side/ridge.ipynb #few00011
+def new_rows(
+    x, # items x inputs, the same for all rows of `y`
+    y, # rows x items: targets, NaN for unknown
+    l2, # penalty on the squared distance from the prior: a number, or one for each input
+    prior, # what to shrink toward: one for each input, or rows x inputs
+    offset, # added to each raw score, before the sigmoid: one for each item
+    y_range=None, # limits of the predictions by a sigmoid; None for a linear model
+    steps:int=1, # Gauss-Newton steps
+    at_once:int=1000 # rows
+) -> np.ndarray: # solutions, rows x inputs
+    "The solutions of `ridge_rows`, for any number of rows"
+    x, y = inputs_and_targets(x, y)
+    check_penalty(l2, steps)
+    l2 = np.broadcast_to(np.asarray(l2, float), x.shape[1])
+    res = np.array(np.broadcast_to(prior, (len(y), x.shape[1])), dtype=float)
+    count = (~np.isnan(y)).sum(axis=1)
+    order = count.argsort(kind='stable')
+    for rows in np.split(order, range(at_once, len(order), at_once)):
+        few, many = rows[count[rows] <= len(l2)], rows[count[rows] > len(l2)]
+        if len(few):
+            res[few] = dual_ridge_rows(x, *known_targets(y[few]), l2, res[few], offset, y_range,
+                                       steps)
+        if len(many):
+            res[many], _ = ridge_rows(x, y[many], l2, prior=res[many], offset=offset,
+                                      y_range=y_range, steps=steps)
+    return res

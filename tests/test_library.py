@@ -1,5 +1,5 @@
 "The library is consistent: few public names, one vocabulary for arguments, docstrings, imports in one direction"
-import ast, importlib, inspect, pkgutil, re
+import ast, importlib, inspect, pkgutil, re, subprocess, sys
 from dataclasses import is_dataclass
 from pathlib import Path
 
@@ -12,7 +12,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import only modules before it. Side rooms come before the chapters that use them.
 FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_product', 'embedding', 'loader',
         'training', 'dot_product_bias', 'named_models', 'many_models', 'weight_decay', 'subspaces', 'interpretation',
-        'ridge', 'bootstrapping', 'new_users', 'als', 'simulation', 'feedback', 'collab_nn', 'model_files', 'all']
+        'ridge', 'bootstrapping', 'everyone', 'new_users', 'als', 'simulation', 'feedback', 'collab_nn', 'model_files', 'all']
+
+# Modules for tables of ratings, which need no model
+WITHOUT_TORCH = ['checks', 'download', 'world', 'movielens', 'crosstab', 'weight_decay', 'subspaces', 'ridge', 'als',
+                 'simulation', 'feedback']
 
 VOCABULARY = {
     'data and models': 'ratings train valid dls learn model path answers rows row',
@@ -129,3 +133,11 @@ def test_nobody_imports_what_is_private_to_another_module():
     faults = [f'{file.name}: {name} of {module}' for file in (ROOT/'collab_course').rglob('*.py')
               for module, names in imports(file) for name in names if name.startswith('_') and name != '_modidx']
     assert not faults
+
+
+@pytest.mark.parametrize('module', WITHOUT_TORCH)
+def test_tables_need_neither_torch_nor_fastai(module):
+    "Importing those takes seconds"
+    code = f'import sys, collab_course.{module}; print(*sys.modules)'
+    modules = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {'torch', 'fastai', 'sklearn', 'matplotlib'} & set(modules)
