@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['np', 'pd', 'set_seed', 'get_movielens', 'rating_counts', 'top_crosstab', 'plot_crosstab', 'label_points',
-           'collab_dls', 'DotProduct', 'DotProductBias', 'DotProductBiasRaw', 'CollabNN', 'fit', 'fit_many', 'als',
-           'losses', 'baseline_mse', 'shrunk_means', 'predict', 'recommend', 'recommend_many', 'similar_items',
+           'collab_dls', 'DotProduct', 'DotProductBias', 'DotProductBiasRaw', 'CollabNN', 'fit', 'fit_many', 'fit_fast',
+           'als', 'losses', 'baseline_mse', 'shrunk_means', 'predict', 'recommend', 'recommend_many', 'similar_items',
            'neighbours', 'tables', 'fold_in', 'predict_rows', 'NamedModel', 'as_dot_product_bias', 'save_model',
            'load_model']
 
@@ -20,6 +20,7 @@ from .training import baseline_mse, fit, losses, predict
 from .dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw
 from .named_models import NamedModel, as_dot_product_bias
 from .many_models import fit_many
+from .speed import fit_fast
 from .weight_decay import shrunk_means
 from .interpretation import neighbours, similar_items, tables
 from .bootstrapping import fold_in, predict_rows, recommend
@@ -32,6 +33,6 @@ from .model_files import load_model, save_model
 _all_ = [
     'np', 'pd', 'set_seed', 'get_movielens', 'rating_counts', 'top_crosstab', 'plot_crosstab',
     'label_points', 'collab_dls', 'DotProduct', 'DotProductBias', 'DotProductBiasRaw', 'CollabNN',
-    'fit', 'fit_many', 'als', 'losses', 'baseline_mse', 'shrunk_means', 'predict', 'recommend',
-    'recommend_many', 'similar_items', 'neighbours', 'tables', 'fold_in', 'predict_rows',
-    'NamedModel', 'as_dot_product_bias', 'save_model', 'load_model']
+    'fit', 'fit_many', 'fit_fast', 'als', 'losses', 'baseline_mse', 'shrunk_means', 'predict',
+    'recommend', 'recommend_many', 'similar_items', 'neighbours', 'tables', 'fold_in',
+    'predict_rows', 'NamedModel', 'as_dot_product_bias', 'save_model', 'load_model']

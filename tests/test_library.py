@@ -11,7 +11,7 @@ import collab_course
 ROOT = Path(__file__).resolve().parent.parent
 # A module may import only modules before it. Side rooms come before the chapters that use them.
 FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_product', 'embedding', 'loader',
-        'training', 'dot_product_bias', 'named_models', 'many_models', 'weight_decay', 'subspaces', 'interpretation',
+        'training', 'dot_product_bias', 'named_models', 'many_models', 'speed', 'weight_decay', 'subspaces', 'interpretation',
         'ridge', 'bootstrapping', 'everyone', 'new_users', 'als', 'simulation', 'feedback', 'collab_nn', 'model_files', 'all']
 
 # Modules for tables of ratings, which need no model
