@@ -363,6 +363,8 @@ def names_to_exclude(
     if isinstance(exclude, pd.DataFrame):
         raise ValueError(f'exclude takes names of {items.name}, not rows of a table.')
     exclude = as_list(exclude)
+    if not exclude:
+        return []
     rated = () if known is None else known[items.name].unique() # some have no training rating
     check_known(exclude, pd.Index([*items, *rated], name=items.name))
     return exclude
