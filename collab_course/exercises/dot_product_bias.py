@@ -1431,7 +1431,8 @@ def _check_five(cls, rng):
                     f'mean of each movie**.\n{numbers}', 'no-better',
                     'Which numbers are in your tables before training? Large ones take long to '
                     'unlearn, and a product of two zeros has no gradient.')
-    return f'Your model is better than the mean of each movie.\n{numbers}'
+    says = 'Your model is better than the mean of each movie.'
+    return f'{says}\n{numbers}' # equivalent: without it, the answer is right, too
 
 # %% ../../nbs/exercises/04_dot_product_bias.ipynb #7becbdca
 r4 = define('r4', title='A model for cross-entropy', chapter='09_questionnaire',
