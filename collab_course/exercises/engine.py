@@ -482,6 +482,7 @@ def _example(names, args, want, got):
     given = '\n'.join(beside(f'{name} = ', x) for name, x in zip(names, args))
     return f'```\n{given}\n\n{beside("expected: ", want)}\n{beside("got:      ", got)}\n```'
 
+# %% ../../nbs/exercises/00_engine.ipynb #engbyprop
 def by_property(
     oracle, # the right function; its arguments' names are shown
     examples, # rng -> list of argument tuples, small ones first
@@ -619,17 +620,14 @@ class Question:
         return Card(f'{self._name} · {d.title}', f'{d.ask}\n\n{how}')
     def __repr__(self): return repr(self._card())
     def _repr_html_(self): return self._card()._repr_html_()
-
     def check(self, *answer) -> Verdict:
         "Is this right? And when not, why not?"
         res = _judge_aloud(self, answer)
         _note_check(self._name, res)
         return res
-
     def hint(self) -> Card:
         "A hint, one more step each time; after a known mistake first a hint for that mistake"
         return _next_hint(self._name)
-
     def answer(self,
         counts:bool=True # note in your progress that you looked? If not, the answer is folded
     ) -> Card:
@@ -846,7 +844,7 @@ def _next_hint(name):
     "The hint for the last answer if it has one that is new, else the question's next one"
     hints, shown = _definitions[name].hints, _shown.setdefault(name, [])
     nudge = _nudges.pop(name, None)
-    if isinstance(nudge, str) and nudge not in shown:
+    if nudge and nudge not in shown:
         shown.append(nudge)
         return Card(f'{name}: a hint for your last answer', inspect.cleandoc(nudge))
     left = [hint for hint in hints if hint not in shown]
@@ -926,6 +924,7 @@ def table(
             v = judge(question, *_tuple(a), apart=False)
             says = f'{short(a)}: {v.misconception} instead of {name}\n{v}'
             assert not v and v.misconception == name, says
+            assert v._nudge is None or isinstance(v._nudge, str), v._nudge
 
 # %% ../../nbs/exercises/00_engine.ipynb #c7f436e1
 def worked(
