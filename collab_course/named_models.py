@@ -37,7 +37,7 @@ def model_from_tables(
     return model.eval()
 
 # %% ../nbs/side/named_models.ipynb #4a37fa2d
-def _joined(factors, bias):
+def joined(factors, bias):
     "One table from factors and bias, which are layers or parameters; without a bias, it is zero"
     factors = getattr(factors, 'weight', factors).detach().cpu()
     if bias is None:
@@ -45,6 +45,7 @@ def _joined(factors, bias):
     bias = getattr(bias, 'weight', bias).detach().cpu()
     return torch.cat([bias.reshape(-1, 1), factors], dim=1)
 
+# %% ../nbs/side/named_models.ipynb #named0as
 def as_dot_product_bias(
     learn # a trained model, with its names or without
 ) -> DotProductBias: # a copy, on the CPU
@@ -60,7 +61,7 @@ def as_dot_product_bias(
             f'{type(model).__name__} has no dot product of one pair of user and item factors, so '
             'it has no tables to read, no similar items, and no way to fold in a new user.')
     parts = [getattr(model, name, None) for name in parts_of[kinds[0]]]
-    users, items = _joined(*parts[:2]), _joined(*parts[2:])
+    users, items = joined(*parts[:2]), joined(*parts[2:])
     return model_from_tables(users, items, model.y_range)
 
 # %% ../nbs/side/named_models.ipynb #6513e9cd

@@ -9,36 +9,23 @@ __all__ = ['fit_fast']
 import torch
 from torch import nn
 from torch.nn import functional as F
-from .checks import check_number, model_range
 from .dot_product_bias import DotProductBias
 from .loader import check_training
 from .many_models import decay_, one_cycle
-from .training import RatingsLearner, mse
+from .named_models import joined, model_from_tables
+from .training import RatingsLearner, mse, training_settings
 
 # %% ../nbs/side/speed.ipynb #spd00012
-def model_tables(model):
-    "The layers of a `DotProductBias`: bias and factors of the users, then of the items"
-    return (model.user_bias, model.user_factors), (model.item_bias, model.item_factors)
-
-def joined(
+def one_table(
     model # a `DotProductBias`
-) -> torch.Tensor: # (n_users + n_items) x (1 + n_factors)
+) -> torch.Tensor: # (n_users + n_items) x (1 + n_factors), on the CPU
     "The numbers of the model in one table, the users first: bias, then factors"
-    rows = [torch.cat([bias.weight, factors.weight], dim=1)
-            for bias, factors in model_tables(model)]
-    return torch.cat(rows).detach()
-
-@torch.no_grad()
-def write_back(model, table):
-    "Copy the numbers of the joined `table` into the model"
-    sizes = [len(factors.weight) for _, factors in model_tables(model)]
-    for (bias, factors), rows in zip(model_tables(model), table.split(sizes)):
-        bias.weight.copy_(rows[:,:1])
-        factors.weight.copy_(rows[:,1:])
+    users = joined(model.user_factors, model.user_bias)
+    return torch.cat([users, joined(model.item_factors, model.item_bias)])
 
 # %% ../nbs/side/speed.ipynb #spd00013
 def fill_grad(
-    table, # a parameter, as from `joined`, with a gradient
+    table, # a parameter, as from `one_table`, with a gradient
     x, # batch x 2 row numbers of `table`
     y, # batch ratings
     y_range # lowest and highest prediction; None for no limits
@@ -59,7 +46,7 @@ def fill_grad(
 
 # %% ../nbs/side/speed.ipynb #spd0018a
 def train_table(
-    table, # a parameter, as from `joined`
+    table, # a parameter, as from `one_table`
     dl, # the training loader
     n_users, # rows of the table that belong to users
     epochs, lr, wd, y_range # as in `fit_fast`
@@ -88,11 +75,10 @@ def fit_fast(
     check_training(dls, model)
     if type(model) is not DotProductBias:
         raise ValueError(f'fit_fast trains a DotProductBias, not {type(model).__name__}. Use fit.')
-    if wd is None:
-        wd = 0.4 if model_range(model) else 0
-    epochs = check_number('epochs', epochs, 1, whole=True)
-    lr, wd = check_number('lr', lr), check_number('wd', wd)
-    table = nn.Parameter(joined(model.to(dls.device)))
-    train_table(table, dls.train, len(model.user_bias.weight), epochs, lr, wd, model.y_range)
-    write_back(model, table)
-    return RatingsLearner(dls, model, loss_func=mse)
+    settings = training_settings(model, epochs, lr, wd)
+    table = nn.Parameter(one_table(model).to(dls.device))
+    n_users = len(model.user_bias.weight)
+    train_table(table, dls.train, n_users, *settings, model.y_range)
+    trained = model_from_tables(table[:n_users], table[n_users:], model.y_range)
+    model.load_state_dict(trained.state_dict())
+    return RatingsLearner(dls, model.to(dls.device), loss_func=mse)

@@ -135,6 +135,17 @@ class RatingsLearner(Learner):
             raise ValueError('One row at a time. For many rows, use predict(learn, users, items).')
         return preds.item()
 
+# %% ../nbs/side/training.ipynb #trainset
+def training_settings(
+    model, # to be trained
+    epochs, lr, wd # as in `fit`
+) -> tuple: # epochs, lr, wd: checked, and with the default decay
+    "The settings of a training, or a `ValueError`"
+    if wd is None:
+        wd = 0.4 if model_range(model) else 0
+    epochs = check_number('epochs', epochs, 1, whole=True)
+    return epochs, check_number('lr', lr), check_number('wd', wd)
+
 # %% ../nbs/side/training.ipynb #33683c4e
 def fit(
     dls, # from `collab_dls`
@@ -145,10 +156,7 @@ def fit(
 ) -> Learner:
     "Train `model` with `fit_one_cycle` on the mean squared error, without printing"
     check_training(dls, model)
-    if wd is None:
-        wd = 0.4 if model_range(model) else 0
-    epochs = check_number('epochs', epochs, 1, whole=True)
-    lr, wd = check_number('lr', lr), check_number('wd', wd)
+    epochs, lr, wd = training_settings(model, epochs, lr, wd)
     learn = RatingsLearner(dls, model, loss_func=mse)
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(epochs, lr, wd=wd)
