@@ -74,7 +74,7 @@ def fit_fast(
     "Train `model` as `fit` does, with a gradient written by hand and no record of losses"
     check_training(dls, model)
     if type(model) is not DotProductBias:
-        raise ValueError(f'fit_fast trains a DotProductBias, not {type(model).__name__}. Use fit.')
+        raise ValueError(f'{type(model).__name__} is not a DotProductBias. Use fit.')
     settings = training_settings(model, epochs, lr, wd)
     table = nn.Parameter(one_table(model).to(dls.device))
     n_users = len(model.user_bias.weight)
