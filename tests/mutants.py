@@ -105,7 +105,7 @@ class Module:
     def needed(self, tests):
         "The statements of the cells that check this module or a verdict, and those that they depend on (but no `survives`, no measurements)"
         own = set().union(*(binds(s) for s in self.stmts if not isinstance(s, (ast.Import, ast.ImportFrom))))
-        own |= set().union(*(binds(s) for s,_ in tests if any(called(n, 'judge') for n in ast.walk(s))))
+        for s,_ in tests: own |= binds(s) if uses(s) & own else set()
         keep, names = [], set()
         for s,fname in reversed(tests):
             if any(called(n, 'survives') for n in ast.walk(s)): continue
