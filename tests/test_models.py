@@ -10,11 +10,12 @@ from fastai.basics import mae, set_seed
 from torch import nn
 
 from collab_course.collab_nn import CollabNN
-from collab_course.training import baseline_mse, fit, losses, predict
+from collab_course.training import baseline_mse, fit, losses, mse, predict
 from collab_course.dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw
 from collab_course.named_models import NamedModel, as_dot_product_bias, model_from_tables
 from collab_course.loader import collab_dls, table_sizes
-from collab_course.many_models import ManyModels, fit_many
+from collab_course.many_models import ManyModels, decay_, fit_many, one_cycle
+from collab_course.speed import fit_fast
 
 pytestmark = [pytest.mark.filterwarnings(f'ignore:{o}') for o in  # fastai's own
               ('The given NumPy array is not writable', 'Constructing a Categorical')]
@@ -324,6 +325,26 @@ def test_many_models_are_single_ones_side_by_side(dls):
             assert ((model(x) - y)**2).mean().item() == pytest.approx(hist[-1,1,k].item(), abs=1e-5)
     with pytest.raises(IndexError):
         many[2]
+
+
+@pytest.mark.parametrize('y_range', [(.5, 5.5), None])
+def test_fast_training_is_the_plain_loop(ratings, y_range):
+    def start():
+        dls = collab_dls(ratings, seed=0, bs=128, device='cpu')
+        set_seed(0)
+        return dls, DotProductBias.from_dls(dls, 5, y_range=y_range)
+    dls, plain = start()
+    opt, cycle = one_cycle(plain, 2e-2, 3*len(dls.train))
+    for _ in range(3):
+        for x, y in dls.train:
+            opt.zero_grad()
+            mse(plain(x), y).backward()
+            decay_(plain.parameters(), .3, opt.param_groups[0]['lr'])
+            opt.step()
+            cycle.step()
+    fast = fit_fast(*start(), epochs=3, lr=2e-2, wd=.3).model
+    x = dls.valid.tensors[0]
+    torch.testing.assert_close(fast(x), plain(x), atol=1e-4, rtol=0)
 
 
 def test_a_model_from_tables():
