@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTIONS = packages_distributions()
 PLACES = ['collab_course', 'nbs', 'docs', 'scripts', 'tests']
-ours = {path.stem for place in ('docs', 'scripts', 'tests') for path in (ROOT/place).glob('*.py')}
+BENCHMARKS = ROOT/'tests'/'benchmarks'
+ours = {path.stem for place in ('docs', 'scripts', 'tests') for path in (ROOT/place).glob('*.py')} | {'peers'}
 
 
 def declared(*keys):
@@ -47,9 +48,18 @@ def imported(source):
             yield node.module.split('.')[0]
 
 
+def in_their_own_environments():
+    "The packages that the benchmarks install apart from the course, from `NEEDS` in bench_peers.py"
+    [needs] = [ast.literal_eval(node.value) for node in ast.parse(code(BENCHMARKS/'bench_peers.py')).body
+               if isinstance(node, ast.Assign) and node.targets[0].id == 'NEEDS']
+    return {re.match(r'[\w-]+', name)[0].removeprefix('scikit-') for names in needs.values() for name in names}
+
+
 def undeclared(path, names):
     "The packages that a file imports and that are neither Python's, nor ours, nor in a distribution in `names`"
     known = sys.stdlib_module_names | ours | {'collab_course'}
+    if path.parent == BENCHMARKS/'peers':
+        known |= in_their_own_environments()
     return sorted({name for name in imported(code(path))
                    if name not in known and not names & set(map(normal, DISTRIBUTIONS.get(name, [])))})
 

@@ -154,11 +154,12 @@ def test_each_word_of_the_glossary_is_linked_once_in_a_chapter(pages):
     assert all(len(words) == len(set(words)) for words in linked.values())
     assert set().union(*linked.values()) == entries - {'safetensors'} # which is a link already where it stands
 
-def test_the_figure_of_the_readme_is_that_of_the_front_page():
-    cells = json.loads((ROOT/'nbs'/'index.ipynb').read_text(encoding='utf-8'))['cells']
+@pytest.mark.parametrize('figure, notebook', [('crosstab', 'index'), ('speed', 'side/speed')])
+def test_a_figure_of_the_readme_is_the_last_of_its_notebook(figure, notebook):
+    cells = json.loads((ROOT/'nbs'/f'{notebook}.ipynb').read_text(encoding='utf-8'))['cells']
     last = [o['data']['image/png'] for c in cells for o in c.get('outputs', []) if 'image/png' in o.get('data', {})][-1]
-    assert base64.b64decode(''.join(last)) == (ROOT/'docs'/'crosstab.png').read_bytes()
-    assert 'src="docs/crosstab.png"' in (ROOT/'README.md').read_text(encoding='utf-8')
+    assert base64.b64decode(''.join(last)) == (ROOT/'docs'/f'{figure}.png').read_bytes()
+    assert f'src="docs/{figure}.png"' in (ROOT/'README.md').read_text(encoding='utf-8')
 
 def test_nothing_but_the_title_stands_in_the_first_cell():
     "nbdev makes the page's head from it, and drops what else is there"

@@ -2,10 +2,10 @@
 
     python one.py METHOD BUDGET FILE
 
-BUDGET is a number of epochs, sweeps or samples. FILE is an .npz, named after the split, with the arrays `train` and `test`: user and movie numbers from 0, and ratings. Each method
-takes such an array and a budget, and returns a function that predicts. Libraries are imported before the clock starts, and each call is a process of its
-own, so that the memory is that of one method."""
-import functools, json, re, sys, time
+BUDGET is a number of epochs, sweeps or samples. FILE is an .npz, named after the split, with the arrays `train` and `test`: user and movie numbers from 0, and
+ratings. Each method takes such an array and a budget, and returns a function that predicts. Libraries are imported before the clock starts, and each call is a
+process of its own, so that the memory is that of one method."""
+import json, re, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd
 
