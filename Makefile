@@ -33,6 +33,9 @@ links: ## update the addresses in README and the notebooks from settings.ini
 reproduce: data ## train the book's models over several seeds, and compare with the book's results
 	@$(BIN)/python tests/benchmarks/reproduce.py
 
+further: data ## run the notebooks of further research in full, in about half an hour
+	@OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path nbs/further
+
 answered: data ## run every chapter with our answers to its questions filled in
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/answered.py
 
@@ -55,4 +58,4 @@ hooks: env ## let git clean and merge notebooks
 clean: ## remove .venv and everything that was built
 	rm -rf .venv build dist *.egg-info .pytest_cache _proc _site
 
-.PHONY: help study test browser env data site links reproduce answered worlds mutants bench freeze hooks clean
+.PHONY: help study test browser env data site links reproduce further answered worlds mutants bench freeze hooks clean

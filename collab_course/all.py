@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['np', 'pd', 'set_seed', 'get_movielens', 'rating_counts', 'top_crosstab', 'plot_crosstab', 'label_points',
            'collab_dls', 'DotProduct', 'DotProductBias', 'DotProductBiasRaw', 'CollabNN', 'fit', 'fit_many', 'fit_fast',
-           'als', 'losses', 'baseline_mse', 'shrunk_means', 'predict', 'recommend', 'recommend_many', 'similar_items',
-           'neighbours', 'tables', 'fold_in', 'predict_rows', 'NamedModel', 'as_dot_product_bias', 'save_model',
-           'load_model']
+           'als', 'losses', 'baseline_mse', 'shrunk_means', 'predict', 'evaluate', 'recommend', 'recommend_many',
+           'similar_items', 'neighbours', 'tables', 'fold_in', 'predict_rows', 'NamedModel', 'as_dot_product_bias',
+           'save_model', 'load_model']
 
 # %% ../nbs/your_own_ratings.ipynb #af11bab1
 import numpy as np, pandas as pd
@@ -25,6 +25,7 @@ from .weight_decay import shrunk_means
 from .interpretation import neighbours, similar_items, tables
 from .bootstrapping import fold_in, predict_rows, recommend
 from .everyone import recommend_many
+from .evaluation import evaluate
 from .als import als
 from .collab_nn import CollabNN
 from .model_files import load_model, save_model
@@ -34,5 +35,5 @@ _all_ = [
     'np', 'pd', 'set_seed', 'get_movielens', 'rating_counts', 'top_crosstab', 'plot_crosstab',
     'label_points', 'collab_dls', 'DotProduct', 'DotProductBias', 'DotProductBiasRaw', 'CollabNN',
     'fit', 'fit_many', 'fit_fast', 'als', 'losses', 'baseline_mse', 'shrunk_means', 'predict',
-    'recommend', 'recommend_many', 'similar_items', 'neighbours', 'tables', 'fold_in',
-    'predict_rows', 'NamedModel', 'as_dot_product_bias', 'save_model', 'load_model']
+    'evaluate', 'recommend', 'recommend_many', 'similar_items', 'neighbours', 'tables',
+    'fold_in', 'predict_rows', 'NamedModel', 'as_dot_product_bias', 'save_model', 'load_model']
