@@ -45,7 +45,7 @@ def run(python, method, budget, file):
 
 def measure(splits, methods):
     "A row for each training"
-    pythons = {name: environment(name) for name in {METHODS[m][0] for m in methods}}
+    pythons = {name: environment(name) for name in sorted({METHODS[m][0] for m in methods})}
     data = get_movielens()
     with tempfile.TemporaryDirectory() as folder:
         for split in splits:
