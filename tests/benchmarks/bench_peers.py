@@ -5,6 +5,7 @@ build/peers, because some need other versions than the course. What can't be ins
 import argparse, collections, json, os, platform, re, subprocess, sys, tempfile, venv
 from pathlib import Path
 import numpy as np, pandas as pd, torch
+from collab_course.further.columns import movielens_columns
 from collab_course.movielens import get_movielens
 from peers.one import METHODS
 
@@ -29,12 +30,17 @@ def environment(name):
         (home/'ready').touch()
     return python
 
-def as_arrays(train, test):
-    "User and movie numbers from 0, and ratings"
+def as_arrays(data, split):
+    "User and movie numbers from 0, and ratings; and for each number, what is known about the user or movie"
+    train, test = data.split(split)
     both = pd.concat([train, test])
-    codes = np.column_stack([pd.factorize(both[column])[0] for column in ('user', 'movie')])
-    table = np.column_stack([codes, both['rating']]).astype(float)
-    return dict(train=table[:len(train)], test=table[len(train):])
+    (users, user_names), (items, titles) = pd.factorize(both['user']), pd.factorize(both['movie'])
+    titles = data.movies.set_index('movie').loc[titles, 'title']
+    of_users, of_items = movielens_columns(data)
+    of_users = pd.get_dummies(of_users.loc[user_names, ['age group', 'sex', 'occupation']])
+    of_items = pd.get_dummies(of_items.loc[titles].drop(columns='year'))
+    table = np.column_stack([users, items, both['rating']]).astype(float)
+    return dict(train=table[:len(train)], test=table[len(train):], user_columns=of_users.to_numpy(float), item_columns=of_items.to_numpy(float))
 
 def run(python, method, budget, file):
     "Time, error and memory of one training, or None if it fails"
@@ -50,11 +56,17 @@ def measure(splits, methods):
     with tempfile.TemporaryDirectory() as folder:
         for split in splits:
             file = Path(folder)/f'{split}.npz'
-            np.savez(file, **as_arrays(*data.split(split)))
+            np.savez(file, **as_arrays(data, split))
             for method in methods:
                 where, _, budgets = METHODS[method]
                 for budget in budgets if pythons[where] else []:
                     if found := run(pythons[where], method, budget, f'{file}'): yield dict(method=method, budget=budget, split=split) | found
+
+def with_older(runs):
+    "`runs`, and those of FILE that weren't repeated"
+    key = ['method', 'budget', 'split']
+    older = pd.read_csv(FILE) if FILE.exists() else runs.head(0)
+    return pd.concat([older, runs]).drop_duplicates(key, keep='last')
 
 def summary(runs, yardstick='fit_fast, bs=512'):
     "Medians over the splits, compared with `yardstick` split by split"
@@ -81,10 +93,10 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('--splits', nargs='+', default=SPLITS)
     p.add_argument('--methods', nargs='+', default=list(METHODS))
-    p.add_argument('--write', action='store_true', help=f'write {FILE.name}')
+    p.add_argument('--write', action='store_true', help=f'write {FILE.name}; what was not repeated stays')
     a = p.parse_args()
     runs = pd.DataFrame(measure(a.splits, a.methods))
-    if a.write: FILE.write_text(runs.round({'seconds': 3, 'computing': 3, 'rmse': 5, 'mb': 0, 'imports_mb': 0}).to_csv(index=False))
+    if a.write: FILE.write_text(with_older(runs).round({'seconds': 3, 'computing': 3, 'rmse': 5, 'mb': 0, 'imports_mb': 0}).to_csv(index=False))
     table = summary(runs)
     print(f'{get_movielens()}; {processor()}, one thread; seconds of computing\n\n{table.to_string()}')
     if 'fastai, bs=64' in a.methods: print(f"\nFastest way of each method to the error of fastai at 64:\n\n{to_equal_error(table).to_string(index=False)}")

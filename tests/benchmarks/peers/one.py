@@ -3,7 +3,7 @@
     python one.py METHOD BUDGET FILE
 
 BUDGET is a number of epochs, sweeps or samples. FILE is an .npz, named after the split, with the arrays `train` and `test`: user and movie numbers from 0, and
-ratings. Each method takes such an array and a budget, and returns a function that predicts. Libraries are imported before the clock starts, and each call is a
+ratings; and `user_columns` and `item_columns`, a row of zeros and ones for each number. Each method takes such an array and a budget, and returns a function that predicts. Libraries are imported before the clock starts, and each call is a
 process of its own, so that the memory is that of one method."""
 import json, re, sys, time
 from pathlib import Path
@@ -73,13 +73,15 @@ def ours(function, bs=512, is_tuned=False):
 
 # --- other libraries
 
-def surprise(model, **settings):
+def surprise(model, epochs=True, **settings):
+    "A model of Surprise; without `epochs`, the budget isn't used"
     def load():
         import surprise as lib
         def fit(train, budget):
             reader = lib.Reader(rating_scale=(1, 5))
             data = lib.Dataset.load_from_df(frame(train), reader).build_full_trainset()
-            trained = getattr(lib, model)(n_epochs=budget, random_state=0, **settings).fit(data)
+            more = dict(n_epochs=budget, random_state=0) if epochs else {}
+            trained = getattr(lib, model)(**more, **settings).fit(data)
             return lambda test: np.array([trained.predict(u, i).est for u, i in pairs(test).tolist()])
         return fit
     return load
@@ -98,15 +100,24 @@ def cornac(**settings):
         return fit
     return load
 
-def myfm():
-    import myfm as lib
-    from sklearn.preprocessing import OneHotEncoder
-    def fit(train, budget):
-        encoder = OneHotEncoder(handle_unknown='ignore').fit(pairs(train))
-        trained = lib.MyFMRegressor(rank=10, random_seed=0)
-        trained.fit(encoder.transform(pairs(train)), train[:,2], n_iter=budget, n_kept_samples=max(1, budget//2))
-        return lambda test: np.clip(trained.predict(encoder.transform(pairs(test))), 1, 5)
-    return fit
+def myfm(columns=False):
+    "myFM, which knows the ids, and with `columns` also those of users and movies"
+    def load():
+        import myfm as lib
+        from scipy.sparse import csr_matrix, hstack
+        from sklearn.preprocessing import OneHotEncoder
+        data = np.load(sys.argv[-1])
+        tables = [csr_matrix(data[name]) for name in ('user_columns', 'item_columns')]
+        def fit(train, budget):
+            encoder = OneHotEncoder(handle_unknown='ignore').fit(pairs(train))
+            def inputs(ratings):
+                own = [table[rows] for table, rows in zip(tables, pairs(ratings).T)]
+                return hstack([encoder.transform(pairs(ratings)), *own*columns], format='csr')
+            trained = lib.MyFMRegressor(rank=10, random_seed=0)
+            trained.fit(inputs(train), train[:,2], n_iter=budget, n_kept_samples=max(1, budget//2))
+            return lambda test: np.clip(trained.predict(inputs(test)), 1, 5)
+        return fit
+    return load
 
 def lenskit():
     from lenskit.als import BiasedMFScorer
@@ -144,9 +155,11 @@ METHODS = { # name: (environment, how to load it, budgets)
     **{f'fit_fast, tuned, bs={bs}': ('course', ours('fit_fast', bs, True), [5]) for bs in (256, 512, 1024, 2048)},
     'Surprise SVD': ('peers', surprise('SVD'), [10, 20, 40]),
     'Surprise SVD++': ('peers', surprise('SVDpp'), [10, 20]),
+    'Surprise KNNBaseline': ('peers', surprise('KNNBaseline', epochs=False, verbose=False), [1]),
     'cornac MF': ('peers', cornac(), [10, 20, 40]),
     'cornac MF, 50 factors': ('peers', cornac(k=50), [10, 20, 40]),
-    'myFM': ('peers', myfm, [10, 20, 50, 100]),
+    'myFM': ('peers', myfm(), [10, 20, 50, 100]),
+    'myFM, with columns': ('peers', myfm(columns=True), [10, 100]),
     'lenskit BiasedMF': ('lenskit', lenskit, [5, 10, 20]),
     'implicit ALS': ('peers', implicit, [15])}
 
