@@ -14,7 +14,8 @@ def table(n=500, n_users=20, seed=0):
         'timestamp': rng.integers(0, 40, n)}, index=rng.permutation(n) + 1000)
 
 
-SPLITS = {'by time': split_by_time, 'random': leave_out, 'last': lambda ratings: leave_out(ratings, 3, 'last')}
+SPLITS = {'by time': split_by_time, 'random': leave_out, 'last': lambda ratings: leave_out(ratings, 3, 'last'),
+          'block': lambda ratings: leave_out(ratings, 3, 'block')}
 
 
 @pytest.mark.parametrize('name', SPLITS)
@@ -54,6 +55,18 @@ def test_the_seed_decides_the_random_choice():
     assert abs(shares.mean() - ratings['timestamp'].mean()) < 2 # neither early nor late ratings
 
 
+def test_a_block_is_successive_and_starts_anywhere():
+    ratings = table().assign(timestamp=np.random.default_rng(1).permutation(500))
+    starts = set()
+    for seed in range(300):
+        _, test = leave_out(ratings, 5, 'block', seed=seed)
+        place = ratings.groupby('user')['timestamp'].rank()[test.index].groupby(test['user'])
+        assert (place.size() == 5).all() and (place.max() - place.min() == 4).all()
+        starts |= set(place.min()[place.min().index == 0])
+    assert starts == set(range(1, (ratings['user'] == 0).sum() - 3)) # the first and the last one, too
+    assert leave_out(ratings, 5, 'block', seed=seed)[1].equals(test)
+
+
 def test_users_with_few_ratings_stay_in_the_training_part():
     ratings = pd.DataFrame({'user': list('aaabbbbb'), 'timestamp': range(8)})
     train, test = leave_out(ratings, 3)
@@ -74,7 +87,7 @@ def test_repeated_index_labels_and_other_names_work():
     (lambda r: split_by_time(r, time_name='date'), "No column 'date'"), (lambda r: split_by_time(r.to_numpy()), 'DataFrame'),
     (lambda r: split_by_time(r.assign(timestamp=np.nan)), 'is empty'), (lambda r: leave_out(r.to_numpy()), 'DataFrame'),
     (lambda r: leave_out(r, 0), 'n_test must be'), (lambda r: leave_out(r, 1.5), 'n_test must be'),
-    (lambda r: leave_out(r, how='first'), "'random' or 'last'"), (lambda r: leave_out(r, user_name='name'), "No column 'name'"),
+    (lambda r: leave_out(r, how='first'), "'random', 'last' or 'block'"), (lambda r: leave_out(r, user_name='name'), "No column 'name'"),
     (lambda r: leave_out(r.assign(user=np.nan)), 'is empty'), (lambda r: leave_out(r, 500), 'more than 500')])
 def test_bad_input_gets_a_sentence(call, message):
     with pytest.raises(ValueError, match=message):

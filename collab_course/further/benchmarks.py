@@ -10,6 +10,7 @@ import numpy as np, pandas as pd
 from ..checks import check_names, check_number, check_table
 
 # %% ../../nbs/further/10_benchmarks.ipynb #bench012
+#| code-fold: true
 def place_in_time(
     ratings, # a `DataFrame`
     time_name # column with a time for each rating
@@ -25,6 +26,7 @@ def place_in_time(
     return pd.Series(order.argsort(kind='stable'), ratings.index)
 
 # %% ../../nbs/further/10_benchmarks.ipynb #bench013
+#| code-fold: true
 def split_by_time(
     ratings, # a `DataFrame` with one row per rating
     valid_pct:float=0.2, # share of the ratings to hold out
@@ -40,29 +42,43 @@ def split_by_time(
     is_test = place >= len(ratings) - n_test
     return ratings[~is_test], ratings[is_test]
 
+# %% ../../nbs/further/10_benchmarks.ipynb #bench013b
+#| code-fold: true
+def places_to_choose_from(
+    ratings, how, user_name, time_name, seed # as in `leave_out`
+) -> pd.Series: # whole numbers from 0
+    "An order of the ratings, by chance or in time; bad input gets a sentence"
+    check_table(ratings)
+    if user_name not in ratings:
+        raise ValueError(f'No column {user_name!r} among {list(ratings.columns)}.')
+    check_names(ratings, user_name)
+    if how not in ('random', 'last', 'block'):
+        raise ValueError(f"how must be 'random', 'last' or 'block', not {how!r}.")
+    if how != 'random':
+        return place_in_time(ratings, time_name)
+    places = np.random.default_rng(seed).permutation(len(ratings))
+    return pd.Series(places, ratings.index)
+
 # %% ../../nbs/further/10_benchmarks.ipynb #bench014
+#| code-fold: true
 def leave_out(
     ratings, # a `DataFrame` with one row per rating
     n_test:int=10, # ratings of each user to hold out
-    how:str='random', # which ones: 'random', or 'last' by time
+    how:str='random', # which ones: 'random', 'last' by time, or a 'block' of successive ones
     user_name:str='user', time_name:str='timestamp', # columns
     seed:int=0 # of the random choice
 ) -> tuple: # training ratings, test ratings
     "Hold out `n_test` ratings of each user who has more than that"
-    check_table(ratings)
     n_test = check_number('n_test', n_test, 1, whole=True)
-    if user_name not in ratings:
-        raise ValueError(f'No column {user_name!r} among {list(ratings.columns)}.')
-    check_names(ratings, user_name)
-    if how not in ('random', 'last'):
-        raise ValueError(f"how must be 'random' or 'last', not {how!r}.")
-    if how == 'last':
-        place = place_in_time(ratings, time_name)
-    else:
-        place = pd.Series(np.random.default_rng(seed).permutation(len(ratings)), ratings.index)
-    by_user = place.groupby(ratings[user_name].to_numpy())
-    n_ratings = by_user.transform('size')
-    is_test = (by_user.rank() > n_ratings - n_test) & (n_ratings > n_test)
+    order = places_to_choose_from(ratings, how, user_name, time_name, seed)
+    by_user = order.groupby(ratings[user_name].to_numpy())
+    place, n_ratings = by_user.rank() - 1, by_user.transform('size')
+    start = n_ratings - n_test
+    if how == 'block':
+        users = by_user.ngroup()
+        draw = np.random.default_rng(seed).random(users.max() + 1)
+        start = np.floor(draw[users]*(start + 1))
+    is_test = (place >= start) & (place < start + n_test) & (n_ratings > n_test)
     if not is_test.any():
         raise ValueError(f'No user has more than {n_test} ratings.')
     return ratings[~is_test], ratings[is_test]
