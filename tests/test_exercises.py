@@ -48,6 +48,12 @@ def test_a_hint_and_an_answer_can_be_had():
         assert d.answer in repr(card) and d.code in repr(card) and '<code' in card._repr_html_()
 
 
+def test_links_in_answers_lead_to_notebooks():
+    links = [(n, link) for n in ALL for link in re.findall(r'\]\(([^)]+)\)', engine._definitions[n].answer)]
+    assert {n for n, _ in links} >= {'q17', 'r2', 'r3', 'r4'}
+    assert not [(n, link) for n, link in links if '//' not in link and not (ROOT/'nbs'/link).exists()]
+
+
 def test_what_only_the_learner_can_judge_is_never_shown_as_checked():
     assert [n for n in ALL if not engine._definitions[n].judged] == ['r2']
 

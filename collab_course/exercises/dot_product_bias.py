@@ -1062,6 +1062,9 @@ q17 = define('q17', title='Cross-entropy for ratings', chapter='09_questionnaire
         Another misunderstanding is that cross-entropy takes a single input, while our model has
         two, a user and a movie. Those are inputs of the *model*. The loss gets the model's output
         and the ratings, whatever the output was computed from.
+
+        [Chapter 11](further/11_cross_entropy.ipynb) trains models with this loss, also some that
+        know the order of the stars, and tests whether their probabilities can be trusted.
     """,
     code="""
         import torch
@@ -1476,6 +1479,9 @@ r4 = define('r4', title='A model for cross-entropy', chapter='09_questionnaire',
         As floats they are refused, too, because 1 to 5 aren't between 0 and 1. Scaled to
         (rating - 1)/4, they work, and the model even does well. But that is a regression with
         another loss, not a model with five classes.
+
+        [Chapter 11](further/11_cross_entropy.ipynb) continues here: it tunes five models with the
+        same effort, and compares their errors, their probabilities and their lists.
     """,
     code="""
         import torch

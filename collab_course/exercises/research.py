@@ -99,6 +99,9 @@ r2 = define('r2', title='Three other places', chapter='09_questionnaire', call='
     Another mistake is a con that fits every area, such as *cold start*. There is a cold start
     everywhere. What differs is who or what is new, how often, and what you can do about it. A song
     is new once, but a job posting is gone by the time it has collected ratings.
+
+    [Chapter 12](further/12_more_columns.ipynb) measures what columns can do for such new users and
+    items, and the side room on [evaluation](side/evaluation.ipynb) compares lists as well as errors.
     ''',
     code='''
 text = \"\"\"
@@ -398,6 +401,10 @@ r3 = define('r3', title='Better than the benchmark', chapter='09_questionnaire',
     And the other columns? How much each user likes each genre, on top of the offsets, is worth
     about 0.01. On top of factors and neighbors it is worth nothing, because the ratings already
     contain it. Such columns help where there are no ratings.
+
+    [Chapter 10](further/10_benchmarks.ipynb) compares more models on u1 to u5, and shows what else
+    a published error depends on; [chapter 12](further/12_more_columns.ipynb) has a model that gains
+    about 0.01 from all columns together, even for users whose ratings it knows.
     ''',
     code='''
 import numpy as np, torch
