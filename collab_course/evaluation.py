@@ -13,7 +13,7 @@ from .everyone import places
 from .interpretation import top_columns
 from .loader import all_ratings
 from .named_models import NamedModel, model_from_tables
-from .training import pair_idxs, row_numbers
+from .training import PAIRS_AT_ONCE, pair_idxs, predict_idxs, row_numbers
 
 # %% ../nbs/side/evaluation.ipynb #eva00010
 def ranking_metrics(
@@ -31,24 +31,12 @@ def ranking_metrics(
         'nDCG': hits @ discount/best})
 
 # %% ../nbs/side/evaluation.ipynb #eva00016
-PAIRS_AT_ONCE = 2**18
-
 def score_pairs(
     learn, # a trained model and its names
     x # n x 2 row numbers
 ) -> np.ndarray: # n predictions
-    "Predictions of a model for pairs of row numbers"
-    model, training = learn.model, learn.model.training
-    device = next(model.parameters()).device
-    model.eval()
-    try:
-        with torch.no_grad():
-            parts = [model(part.to(device)).cpu() for part in x.split(PAIRS_AT_ONCE)]
-    finally:
-        model.train(training)
-    scores = torch.cat(parts).double().numpy().reshape(-1)
-    if len(scores) != len(x):
-        raise ValueError('evaluate needs a single model. Take one out of many, as in many[0].')
+    "Predictions of a model for pairs of row numbers; a `ValueError` if one isn't finite"
+    scores = predict_idxs(learn, x).double().numpy()
     if not np.isfinite(scores).all():
         raise ValueError('The model predicts NaN or infinity, which has no place in a list.')
     return scores

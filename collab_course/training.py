@@ -89,6 +89,27 @@ def pair_idxs(
             'one of either.')
     return torch.stack(torch.broadcast_tensors(u, i), dim=1)
 
+# %% ../nbs/side/training.ipynb #predidx1
+PAIRS_AT_ONCE = 2**18
+
+def predict_idxs(
+    learn, # a trained model and its names
+    idxs # n x 2 row numbers
+) -> Tensor: # n predictions, on the CPU
+    "Predictions of a single model for pairs of row numbers"
+    model, training = learn.model, learn.model.training
+    device = next(model.parameters()).device
+    model.eval()
+    try:
+        with torch.no_grad():
+            preds = [model(part.to(device)).cpu() for part in idxs.split(PAIRS_AT_ONCE)]
+    finally:
+        model.train(training)
+    preds = torch.cat(preds)
+    if preds.numel() != len(idxs):
+        raise ValueError('This needs a single model. Take one out of many, as in many[0].')
+    return preds.reshape(-1)
+
 # %% ../nbs/side/training.ipynb #c365cc18
 def predict(
     learn, # a trained `Learner`, or a `NamedModel`
@@ -98,22 +119,13 @@ def predict(
     "Predicted ratings of `items` by `users`"
     check_named(learn)
     users, items = as_list(users), as_list(items)
-    model, idxs = learn.model, pair_idxs(learn.dls, users, items, unknown)
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            preds = model(idxs.to(next(model.parameters()).device))
-    finally:
-        model.train(training)
-    if preds.numel() != len(idxs):
-        raise ValueError('predict needs a single model. Take one out of many, as in many[0].')
+    preds = predict_idxs(learn, pair_idxs(learn.dls, users, items, unknown))
     if len(users) == 1:
-        users = users*len(idxs)
+        users = users*len(preds)
     if len(items) == 1:
-        items = items*len(idxs)
+        items = items*len(preds)
     index = pd.MultiIndex.from_arrays([users, items], names=learn.dls.cat_names)
-    return pd.Series(preds.detach().reshape(-1).cpu().numpy(), index, name='predicted')
+    return pd.Series(preds.numpy(), index, name='predicted')
 
 # %% ../nbs/side/training.ipynb #0ba33867
 def mse(
