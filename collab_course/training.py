@@ -108,7 +108,7 @@ def predict_idxs(
     preds = torch.cat(preds)
     if preds.numel() != len(idxs):
         raise ValueError('This needs a single model. Take one out of many, as in many[0].')
-    return preds.reshape(-1)
+    return preds.detach().reshape(-1)
 
 # %% ../nbs/side/training.ipynb #c365cc18
 def predict(

@@ -101,7 +101,8 @@ r2 = define('r2', title='Three other places', chapter='09_questionnaire', call='
     is new once, but a job posting is gone by the time it has collected ratings.
 
     [Chapter 12](further/12_more_columns.ipynb) measures what columns can do for such new users and
-    items, and the side room on [evaluation](side/evaluation.ipynb) compares lists as well as errors.
+    items, and the side room on [evaluation](side/evaluation.ipynb) compares lists as well as
+    errors.
     ''',
     code='''
 text = \"\"\"
