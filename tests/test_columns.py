@@ -8,9 +8,10 @@ from fastai.basics import set_seed
 from collab_course.bootstrapping import fold_in, recommend
 from collab_course.dot_product_bias import DotProductBias
 from collab_course.everyone import recommend_many
+from collab_course.further.column_tools import (
+    Columns, TESTS, fit_quickly, kinds_of, pairs_in_order, with_new_rows)
 from collab_course.further.columns import (
-    Columns, ColumnsNN, FactorizationMachine, TESTS, TwoTowers, Wide, WideAndDeep, collapse,
-    fit_quickly, kinds_of, with_new_rows)
+    ColumnsNN, FactorizationMachine, TwoTowers, Wide, WideAndDeep, collapse)
 from collab_course.loader import collab_dls
 from collab_course.named_models import NamedModel
 from collab_course.training import fit, predict
@@ -18,6 +19,7 @@ from collab_course.training import fit, predict
 pytestmark = pytest.mark.filterwarnings('ignore:The given NumPy array is not writable')
 MODELS = [FactorizationMachine, ColumnsNN, Wide, WideAndDeep, TwoTowers]
 DOT = [FactorizationMachine, TwoTowers]
+WIDTH = {kind: {} if kind is Wide else {'n_factors': 8} for kind in MODELS}
 
 
 @pytest.fixture(scope='module')
@@ -49,7 +51,7 @@ def learned(frames, dls):
     "One trained model of each kind"
     def train(kind):
         set_seed(0)
-        model = kind.from_dls(dls, 8, users=frames[0], items=frames[1])
+        model = kind.from_dls(dls, users=frames[0], items=frames[1], **WIDTH[kind])
         return fit_quickly(model, dls, .05, epochs=15)
     return {kind: train(kind) for kind in MODELS}
 
@@ -96,9 +98,16 @@ def test_new_rows_change_nothing_for_old_names(learned, frames, kind):
 
 @pytest.mark.parametrize('kind', MODELS)
 def test_fit_and_recommend_take_the_model(frames, dls, kind):
-    learn = fit(dls, kind.from_dls(dls, 4, users=frames[0], items=frames[1]), epochs=1)
+    learn = fit(dls, kind.from_dls(dls, users=frames[0], items=frames[1], **WIDTH[kind]), epochs=1)
     assert recommend(learn, user=3, ratings=dls.ratings.head(5)).notna().all()
-    assert kind.from_dls(dls, 4)(torch.tensor([[1, 1]])).isfinite().all() # no columns at all
+    assert kind.from_dls(dls, **WIDTH[kind])(torch.tensor([[1, 1]])).isfinite().all() # no columns at all
+
+
+def test_no_argument_is_ignored(dls):
+    assert FactorizationMachine.from_dls(dls, 7).users.ids.shape[1] == 8
+    with pytest.raises(TypeError, match='n_factors'):
+        Wide.from_dls(dls, 7) # which has no factors
+    refused(lambda: FactorizationMachine.from_dls(dls, 2.5), 'n_factors', 'whole number')
 
 
 def test_without_columns_the_machine_is_a_dot_product_with_biases(dls):
@@ -180,6 +189,20 @@ def test_other_models_are_refused(dls):
     plain = NamedModel.from_dls(DotProductBias.from_dls(dls, 4), dls)
     refused(lambda: with_new_rows(plain, pd.DataFrame(index=[99])), 'no columns')
     refused(lambda: collapse(plain), 'columns')
+
+
+def test_pairs_are_counted_as_by_two_loops():
+    rng = np.random.default_rng(0)
+    users, ratings, preds = rng.integers(0, 9, 60), rng.integers(1, 6, 60), rng.integers(0, 4, 60)
+    right, pairs = np.zeros(9), np.zeros(9)
+    for i in range(60):
+        for j in range(60):
+            if users[i] == users[j] and ratings[i] > ratings[j]:
+                pairs[users[i]] += 1
+                right[users[i]] += .5 + .5*np.sign(preds[i] - preds[j])
+    counts = pairs_in_order(users, ratings, preds)
+    assert counts['right'].tolist() == right.tolist() and counts['pairs'].tolist() == pairs.tolist()
+    assert not len(pairs_in_order(['Ada', 'Ben'], [3, 3], [1., 2])) # nobody has a pair
 
 
 def test_splits_hold_names_out_and_test_nothing_twice():

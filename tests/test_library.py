@@ -15,7 +15,7 @@ FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_pr
         'ridge', 'bootstrapping', 'everyone', 'evaluation', 'new_users', 'als', 'simulation', 'feedback', 'collab_nn', 'model_files', 'all']
 
 # Modules of further research may import all of these, and each other in this order
-FURTHER = ['further.benchmarks', 'further.cross_entropy', 'further.columns']
+FURTHER = ['further.benchmarks', 'further.cross_entropy', 'further.column_tools', 'further.columns']
 
 # Modules for tables of ratings, which need no model
 WITHOUT_TORCH = ['checks', 'download', 'world', 'movielens', 'crosstab', 'weight_decay', 'subspaces', 'ridge', 'als',
@@ -56,7 +56,7 @@ OWN = {
     'further.cross_entropy.OrdinalRatings.__init__': 'levels shape',
     'further.cross_entropy.GaussianRatings.__init__': 'levels',
     'further.cross_entropy.fit_distribution': 'loss_func', # as in fastai
-    'further.columns.Columns.__init__': 'frame names', 'further.columns.Columns.encode': 'frame',
+    'further.column_tools.Columns.__init__': 'frame names', 'further.column_tools.Columns.encode': 'frame',
     'further.columns.FactorizationMachine.__init__': 'user_columns item_columns within',
     'further.columns.ColumnsNN.__init__': 'user_columns item_columns',
     'further.columns.Wide.__init__': 'user_columns item_columns',
