@@ -130,21 +130,28 @@ def decays(
     return res
 
 # %% ../nbs/side/many_models.ipynb #d81f3b62
+def batch_mse(model, x, y):
+    "Mean squared error on one batch, for each model"
+    return ((model(x) - y)**2).mean(dim=0)
+
 def train_epoch(
-    model, # `ManyModels`
+    model, # one model or many
     dl, # the training loader
     opt, cycle, # optimizer and schedule
-    wd, # from `decays`
-    l2:bool=False # add the decay to the gradient instead
+    wd, # weight decay, of a shape that broadcasts to the parameters'
+    l2:bool=False, # add the decay to the gradient instead
+    loss_func=batch_mse, # takes the model, row numbers and their ratings
+    decayed=None # the parameters that decay; default: all
 ) -> torch.Tensor: # a number for each model
-    "Train for one epoch and return the mean of the batches' MSE, weighted by their size"
+    "Train for one epoch and return the mean of the batches' losses, weighted by their size"
+    decayed = list(model.parameters()) if decayed is None else decayed
     total = n = 0
     model.train()
     for x, y in dl:
-        loss = ((model(x) - y)**2).mean(dim=0)
+        loss = loss_func(model, x, y)
         opt.zero_grad()
         loss.sum().backward()
-        decay_(model.parameters(), wd, opt.param_groups[0]['lr'], l2)
+        decay_(decayed, wd, opt.param_groups[0]['lr'], l2)
         opt.step()
         cycle.step()
         total, n = total + loss.detach()*len(x), n + len(x)

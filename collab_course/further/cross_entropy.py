@@ -14,7 +14,7 @@ from ..checks import check_number
 from ..dot_product_bias import DotProductBias
 from ..embedding import Embedding
 from ..loader import RatingsModel, all_ratings, check_training, table_sizes
-from ..many_models import decay_, one_cycle
+from ..many_models import one_cycle, train_epoch
 from ..training import RatingsLearner, mse, pair_idxs, predict
 
 # %% ../../nbs/further/11_cross_entropy.ipynb #xen00023
@@ -139,14 +139,8 @@ def fit_distribution(
     model = model.to(dls.device)
     tables = [layer.weight for layer in model.modules() if isinstance(layer, Embedding)]
     opt, cycle = one_cycle(model, lr, epochs*len(dls.train))
-    model.train()
     for _ in range(epochs):
-        for x, y in dls.train:
-            opt.zero_grad()
-            loss_func(model, x, y).backward()
-            decay_(tables, wd, opt.param_groups[0]['lr'])
-            opt.step()
-            cycle.step()
+        train_epoch(model, dls.train, opt, cycle, wd, loss_func=loss_func, decayed=tables)
     return RatingsLearner(dls, model.eval(), loss_func=mse)
 
 # %% ../../nbs/further/11_cross_entropy.ipynb #xen00037
