@@ -82,6 +82,14 @@ class SoftmaxRatings(RatingDistribution):
             logits = logits + self.user_shape(users) + self.item_shape(items)
         return logits.log_softmax(dim=1)
 
+# %% ../../nbs/further/11_cross_entropy.ipynb #xen00082
+def level_log_probs(
+    at_most # batch x levels, without the last: probability of at most this level, which rises
+) -> torch.Tensor: # batch x levels
+    "Logarithm of the probability of each level"
+    at_most = F.pad(F.pad(at_most, (1, 0)), (0, 1), value=1.)
+    return at_most.diff(dim=1).clamp_min(1e-6).log() # the logarithm of 0 would be infinite
+
 # %% ../../nbs/further/11_cross_entropy.ipynb #xen00030
 class OrdinalRatings(RatingDistribution):
     "A raw score, and learned thresholds that divide the scores into ratings"
@@ -108,9 +116,7 @@ class OrdinalRatings(RatingDistribution):
         if self.user_shape is not None:
             log_spread = self.user_shape(x[:,0]) + self.item_shape(x[:,1])
             above = above/log_spread.exp()
-        at_most = torch.sigmoid(above)
-        at_most = F.pad(F.pad(at_most, (1, 0)), (0, 1), value=1.)
-        return at_most.diff(dim=1).clamp_min(1e-6).log() # the logarithm of 0 would be infinite
+        return level_log_probs(torch.sigmoid(above))
 
 # %% ../../nbs/further/11_cross_entropy.ipynb #xen00035
 def cross_entropy(
@@ -175,6 +181,4 @@ class GaussianRatings(RatingDistribution):
 
     def log_probs(self, x): # x: batch x 2 row numbers
         cuts = (self.levels[1:] + self.levels[:-1])/2
-        at_most = torch.special.ndtr((cuts - self(x)[:,None])/self.std)
-        at_most = F.pad(F.pad(at_most, (1, 0)), (0, 1), value=1.)
-        return at_most.diff(dim=1).clamp_min(1e-6).log()
+        return level_log_probs(torch.special.ndtr((cuts - self(x)[:,None])/self.std))
