@@ -30,6 +30,7 @@ def rating_levels(
     return levels
 
 # %% ../../nbs/further/11_cross_entropy.ipynb #xen00024
+#| code-fold: true
 class RatingDistribution(RatingsModel):
     "A base class for models with a probability for each rating, which predict the expected rating"
     def __init__(self,
