@@ -15,7 +15,8 @@ FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_pr
         'ridge', 'bootstrapping', 'everyone', 'evaluation', 'new_users', 'als', 'simulation', 'feedback', 'collab_nn', 'model_files', 'all']
 
 # Modules of further research may import all of these, and each other in this order
-FURTHER = ['further.benchmarks', 'further.cross_entropy', 'further.column_tools', 'further.columns']
+FURTHER = ['further.benchmarks', 'further.ingredients', 'further.hundred_lines', 'further.cross_entropy',
+           'further.column_tools', 'further.columns']
 
 # Modules for tables of ratings, which need no model
 WITHOUT_TORCH = ['checks', 'download', 'world', 'movielens', 'crosstab', 'weight_decay', 'subspaces', 'ridge', 'als',
@@ -56,6 +57,16 @@ OWN = {
     'further.cross_entropy.OrdinalRatings.__init__': 'levels shape',
     'further.cross_entropy.GaussianRatings.__init__': 'levels',
     'further.cross_entropy.fit_distribution': 'loss_func', # as in fastai
+    'further.ingredients.known_columns': 'n_components',
+    'further.ingredients.StarLogits.__init__': 'user_columns item_columns levels',
+    'further.ingredients.fit_logits': 'n_components',
+    'further.ingredients.MeanOfModels.__init__': 'models',
+    'further.ingredients.fit_folds': 'n_folds',
+    'further.ingredients.pages_of': 'gap',
+    'further.ingredients.page_shift': 'residuals train_pages pages',
+    'further.hundred_lines.SampledRatings.__init__': 'levels samples',
+    'further.hundred_lines.SampledRatings.forward': 'pages',
+    'further.hundred_lines.sample_ratings': 'pages n_components',
     'further.column_tools.Columns.__init__': 'frame names', 'further.column_tools.Columns.encode': 'frame',
     'further.columns.FactorizationMachine.__init__': 'user_columns item_columns within',
     'further.columns.ColumnsNN.__init__': 'user_columns item_columns',
