@@ -62,7 +62,8 @@ def directives(source):
     "The `#| key: value` lines at the top of a cell as a dict, and the rest of the cell"
     lines = source.splitlines()
     n = next((i for i,l in enumerate(lines) if not l.startswith('#|')), len(lines))
-    return dict(re.match(r'#\|\s*([\w-]+):?\s*(.*)', l).groups() for l in lines[:n]), '\n'.join(lines[n:])
+    found = dict(re.match(r'#\|\s*([\w-]+):?\s*(.*)', l).groups() for l in lines[:n])
+    return {key: re.sub(r'^"(.*)"$', r'\1', value) for key, value in found.items()}, '\n'.join(lines[n:])
 
 def code_cell(cell, up):
     "`cell` for MyST-NB, or None if it shows nothing; `up` leads to the chapters' folder"

@@ -173,6 +173,12 @@ def test_every_figure_has_a_caption_and_a_description():
             drawn = any('image/png' in o.get('data', {}) for o in c.get('outputs', []))
             if drawn: assert '#| fig-cap: ' in ''.join(c['source']) and '#| fig-alt: ' in ''.join(c['source']), (nb.stem, ''.join(c['source'])[:80])
 
+def test_quotes_of_a_cell_option_are_not_shown(site):
+    "A caption or description in quotes, as YAML wants it if there is a colon in it, is shown without them"
+    for page in site.rglob('*.html'):
+        quoted = re.findall(r'(?:caption-text">|alt=")(?:“|&quot;|&#34;).{40}', page.read_text(encoding='utf-8'))
+        assert not quoted, (page.stem, quoted)
+
 def test_there_is_one_site_system():
     "nbdev's commands for Quarto leave files of theirs among the notebooks"
     left = [p.name for p in (ROOT/'nbs').iterdir() if p.suffix in ('.yml', '.css', '.qmd')]
