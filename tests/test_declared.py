@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from configparser import ConfigParser
-from importlib.metadata import packages_distributions
+from importlib.metadata import metadata, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -71,3 +71,15 @@ def test_every_import_is_declared(place):
              and '.ipynb_checkpoints' not in path.parts]
     found = {path.relative_to(ROOT).as_posix(): undeclared(path, declared(*keys)) for path in paths}
     assert paths and {path: names for path, names in found.items() if names} == {}
+
+
+def test_pins_suit_each_patch_release_of_their_python():
+    "Debian 12, for one, has Python 3.11.2, for which a package that wants 3.11.5 can't be installed"
+    text = (ROOT/'constraints.txt').read_text(encoding='utf-8')
+    minor = re.match(r'# Python (\d+\.\d+):', text)[1]
+    if minor != '%d.%d' % sys.version_info[:2]:
+        pytest.skip(f'the pins are for Python {minor}')
+    wanted = {line: metadata(line.partition('==')[0])['Requires-Python'] or '' for line in text.splitlines()[1:] if '==' in line}
+    assert len(wanted) > 100
+    too_late = rf'>=\s*{re.escape(minor)}\.[1-9]'
+    assert {line: want for line, want in wanted.items() if re.search(too_late, want)} == {}
