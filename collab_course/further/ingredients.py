@@ -11,7 +11,6 @@ from torch import nn
 from torch.nn import functional as F
 from fastai.basics import set_seed
 from ..checks import check_ratings, check_table
-from ..loader import RatingsModel
 
 # %% ../../nbs/further/10b_ingredients.ipynb #ingr010
 def zeros_and_ones(
@@ -79,7 +78,7 @@ def known_columns(
     return known
 
 # %% ../../nbs/further/10b_ingredients.ipynb #ingr017
-class StarLogits(RatingsModel):
+class StarLogits(nn.Module):
     "A logit for each rating; the rows of users and items are sums of an id's and of its columns'"
     def __init__(self,
         user_columns, item_columns, # from `known_columns`
