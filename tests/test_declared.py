@@ -1,5 +1,6 @@
 "settings.ini declares every package that the code imports"
 import ast
+import importlib.util
 import json
 import re
 import sys
@@ -83,3 +84,20 @@ def test_pins_suit_each_patch_release_of_their_python():
     assert len(wanted) > 100
     too_late = rf'>=\s*{re.escape(minor)}\.[1-9]'
     assert {line: want for line, want in wanted.items() if re.search(too_late, want)} == {}
+
+
+def imported_from_the_course(path):
+    "Module and name of each `from collab_course… import …` in a script"
+    found = [node for node in ast.walk(ast.parse(code(path))) if isinstance(node, ast.ImportFrom) and not node.level]
+    return [(node.module, alias.name) for node in found if node.module.split('.')[0] == 'collab_course' for alias in node.names]
+
+
+SCRIPTS = sorted(path for folder in ('tests', 'scripts', 'docs') for path in (ROOT/folder).rglob('*.py'))
+
+
+@pytest.mark.parametrize('path', SCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_a_script_imports_from_the_course_exists(path):
+    "No test runs the benchmarks, so nothing else would notice that a function has moved"
+    def exists(module, name):
+        return name == '*' or hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f'{module}.{name}')
+    assert not [found for found in imported_from_the_course(path) if not exists(*found)]

@@ -5,12 +5,17 @@ build/peers, because some need other versions than the course. What can't be ins
 import argparse, collections, json, os, platform, re, subprocess, sys, tempfile, venv
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from collab_course.further.columns import movielens_columns
+from collab_course.further.column_tools import movielens_columns
 from collab_course.movielens import get_movielens
 from peers.one import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT/'nbs'/'side'/'speed_runs.csv'
+TABLE = ROOT/'nbs'/'further'/'benchmark_runs.csv'
+BUDGETS = { # of the rows of TABLE
+    'item mean': 1, 'item + user': 1, 'Surprise SVD': 20, 'Surprise KNNBaseline': 1, 'CollabNN': 5, 'cornac MF': 20, 'Surprise SVD++': 20,
+    'lenskit BiasedMF': 10, 'ALS': 6, 'fit_fast, bs=512': 5, 'fit_fast, tuned, bs=512': 5, 'fit_fast, tuned, bs=256': 5, 'myFM': 100,
+    'myFM, with columns': 100}
 NEEDS = {'peers': ['scikit-surprise', 'cornac', 'implicit', 'myfm', 'scikit-learn', 'setuptools<81'], 'lenskit': ['lenskit']}
 ONE_THREAD = {f'{name}_NUM_THREADS': '1' for name in ('OMP', 'OPENBLAS', 'MKL', 'RAYON', 'NUMBA', 'LK')}
 SPLITS = 'u1', 'u2', 'u3', 'u4', 'u5'
@@ -49,8 +54,8 @@ def run(python, method, budget, file):
     if done.returncode: return print(f'{method}: {done.stderr.strip()[-300:]}')
     return json.loads(done.stdout.strip().splitlines()[-1])
 
-def measure(splits, methods):
-    "A row for each training"
+def measure(splits, methods, only={}):
+    "A row for each training; `only` has the budget of a method that isn't to be run with all of its budgets"
     pythons = {name: environment(name) for name in sorted({METHODS[m][0] for m in methods})}
     data = get_movielens()
     with tempfile.TemporaryDirectory() as folder:
@@ -59,13 +64,14 @@ def measure(splits, methods):
             np.savez(file, **as_arrays(data, split))
             for method in methods:
                 where, _, budgets = METHODS[method]
+                if method in only: budgets = [only[method]]
                 for budget in budgets if pythons[where] else []:
                     if found := run(pythons[where], method, budget, f'{file}'): yield dict(method=method, budget=budget, split=split) | found
 
-def with_older(runs):
-    "`runs`, and those of FILE that weren't repeated"
+def with_older(runs, file):
+    "`runs`, and those of `file` that weren't repeated"
     key = ['method', 'budget', 'split']
-    older = pd.read_csv(FILE) if FILE.exists() else runs.head(0)
+    older = pd.read_csv(file) if file.exists() else runs.head(0)
     return pd.concat([older, runs]).drop_duplicates(key, keep='last')
 
 def summary(runs, yardstick='fit_fast, bs=512'):
@@ -93,12 +99,14 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument('--splits', nargs='+', default=SPLITS)
     p.add_argument('--methods', nargs='+', default=list(METHODS))
+    p.add_argument('--table', action='store_true', help=f"only the rows of chapter 10's table; with --write, into {TABLE.name}")
     p.add_argument('--write', action='store_true', help=f'write {FILE.name}; what was not repeated stays')
     a = p.parse_args()
-    runs = pd.DataFrame(measure(a.splits, a.methods))
-    if a.write: FILE.write_text(with_older(runs).round({'seconds': 3, 'computing': 3, 'rmse': 5, 'mb': 0, 'imports_mb': 0}).to_csv(index=False))
+    only, file = (BUDGETS, TABLE) if a.table else ({}, FILE)
+    runs = pd.DataFrame(measure(a.splits, list(only) or a.methods, only))
+    if a.write: file.write_text(with_older(runs, file).round({'seconds': 3, 'computing': 3, 'rmse': 5, 'mb': 0, 'imports_mb': 0}).to_csv(index=False))
     table = summary(runs)
     print(f'{get_movielens()}; {processor()}, one thread; seconds of computing\n\n{table.to_string()}')
-    if 'fastai, bs=64' in a.methods: print(f"\nFastest way of each method to the error of fastai at 64:\n\n{to_equal_error(table).to_string(index=False)}")
+    if 'fastai, bs=64' in set(runs['method']): print(f"\nFastest way of each method to the error of fastai at 64:\n\n{to_equal_error(table).to_string(index=False)}")
 
 if __name__ == '__main__': main()

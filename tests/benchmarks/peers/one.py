@@ -20,10 +20,13 @@ def pairs(ratings): return ratings[:,:2].astype(int)
 
 # --- the course
 
-def item_and_user():
-    from collab_course.training import mean_predictions
-    def fit(train, budget): return lambda test: mean_predictions(frame(train), frame(test), *COLUMNS)['item + user'].to_numpy()
-    return fit
+def means(column):
+    "A column of `mean_predictions`"
+    def load():
+        from collab_course.training import mean_predictions
+        def fit(train, budget): return lambda test: mean_predictions(frame(train), frame(test), *COLUMNS)[column].to_numpy()
+        return fit
+    return load
 
 def named(train, bs):
     "Loaders with all ratings of `train`"
@@ -48,6 +51,21 @@ def stock_fastai():
         learn = Learner(dls, DotProductBias(*table_sizes(dls), y_range=(0, 5.5)), loss_func=MSELossFlat())
         with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(budget, 5e-3, wd=.1)
         return by_name(learn)
+    return fit
+
+def least_squares():
+    from collab_course.als import als
+    def fit(train, budget): return by_name(als(frame(train).pivot(index='user', columns='item', values='rating'), sweeps=budget).named())
+    return fit
+
+def net():
+    from fastai.basics import set_seed
+    from collab_course.collab_nn import CollabNN
+    from collab_course.training import fit as train_net
+    def fit(train, budget):
+        set_seed(0)
+        dls = named(train, 512)
+        return by_name(train_net(dls, CollabNN.from_dls(dls, y_range=(0, 5.5)), epochs=budget))
     return fit
 
 def tuned(bs, split):
@@ -147,7 +165,9 @@ def implicit():
     return fit
 
 METHODS = { # name: (environment, how to load it, budgets)
-    'item + user': ('course', item_and_user, [1]),
+    **{column: ('course', means(column), [1]) for column in ('item mean', 'item + user')},
+    'ALS': ('course', least_squares, [6]),
+    'CollabNN': ('course', net, [5]),
     'fastai, bs=64': ('course', stock_fastai, [5]),
     'fit, bs=512': ('course', ours('fit'), [5]),
     'fit_fast, bs=512': ('course', ours('fit_fast'), [5]),
