@@ -13,7 +13,8 @@ study: data ## open your copy of the course in JupyterLab (for another port: mak
 	    --ServerApp.answer_yes=True $(if $(DISPLAYED),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 test: data browser ## run every notebook (short versions of those with evidence), then the tests
-	@COLLAB_COURSE_QUICK=1 OMP_NUM_THREADS=1 $(BIN)/nbdev_test; notebooks=$$?; $(BIN)/pytest tests && exit $$notebooks
+	@export OMP_NUM_THREADS=1; COLLAB_COURSE_QUICK=1 $(BIN)/nbdev_test; notebooks=$$?; \
+	    $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile tests && exit $$notebooks
 
 browser: env ## find or install a browser for the tests that need one
 	@$(BIN)/python scripts/browser.py
