@@ -18,6 +18,7 @@ PLACES = Places(ROOT)
 SIDE, FURTHER, MAKERS = 'side/', 'further/', 'exercises/'
 NO_CELL = ('\n\nYou can only read this page. To have your answers checked, '
            '[run the course]({up}index.ipynb#how-to-start){hosts}.')
+QUESTION = r'([qrs]\d+|f\d+[a-z])' # the name of one, as of f10a in chapter 10
 
 
 # --- the course
@@ -69,7 +70,7 @@ def code_cell(cell, up):
     "`cell` for MyST-NB, or None if it shows nothing; `up` leads to the chapters' folder"
     has, cell['source'] = directives(''.join(cell['source']))
     tags, myst = [], {}
-    if has.get('echo') == 'false' or re.fullmatch(r'[qrs]\d+', cell['source']):
+    if has.get('echo') == 'false' or re.fullmatch(QUESTION, cell['source']):
         tags.append('remove-input')
     if has.get('code-fold') == 'true':
         tags.append('hide-input')
@@ -105,7 +106,7 @@ def no_cell(path, up):
 def head(cell, path, runs):
     "The first cell of a page: number and title, a line on the content, and where the notebook is"
     title, about = re.fullmatch(r'# (.+)\n\n> (.+)', ''.join(cell['source'])).groups()
-    number = '' if path.startswith(MAKERS) else re.match(r'(\d+b?_)?', path.split('/')[-1])[0].replace('_', ' ')
+    number = '' if path.startswith(MAKERS) else re.match(r'(\d+[a-z]?_)?', path.split('/')[-1])[0].replace('_', ' ')
     return f'# {number}{title}\n\n{{.lead}}\n{about}\n\n{{.where}}\n{where(path, runs)}'
 
 def anchor(heading):
@@ -139,7 +140,7 @@ def page(nb, path):
     for c in cells:
         if c and c['cell_type'] == 'markdown':
             c['source'] = section_links(local_links(''.join(c['source']), up))
-    asked = next((c for c in cells if c and re.fullmatch(r'### [qrs]\d+', c['source'].strip())), None)
+    asked = next((c for c in cells if c and re.fullmatch(f'### {QUESTION}', c['source'].strip())), None)
     if asked: asked['source'] += no_cell(path, up) # at the first question
     runs = not path.startswith(MAKERS) and any(c and c['cell_type'] == 'code' for c in cells)
     return nb | {'cells': [new_markdown_cell(local_links(head(first, path, runs), up)), *filter(None, cells)]}

@@ -19,7 +19,7 @@ def fill(nb):
     "Put the worked answers into the answer cells, and return the names of the questions"
     names = []
     for cell in nb.cells:
-        mine = cell.cell_type == 'code' and re.fullmatch(r'# ([qrs]\d+)\.check\(.*\)', cell.source.strip())
+        mine = cell.cell_type == 'code' and re.fullmatch(r'# ([qrs]\d+|f\d+[a-z])\.check\(.*\)', cell.source.strip())
         if mine: names.append(mine[1]); cell.source = asserted(_definitions[mine[1]].code)
     return names
 

@@ -10,7 +10,9 @@ import mutants, wings
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(p.stem for p in (ROOT/'collab_course'/'exercises').glob('*.py') if p.stem not in mutants.NOT_CHECKERS)
 NAMES = sorted(engine._definitions, key=engine._key)
-ALL = [f'q{i}' for i in range(1, 32)] + [f'r{i}' for i in range(1, 5)] + [f's{i}' for i in range(1, 4)]
+COURSE = [f'q{i}' for i in range(1, 32)] + [f'r{i}' for i in range(1, 5)] + [f's{i}' for i in range(1, 4)]
+FURTHER = [name for name in NAMES if name.startswith('f')]
+ALL = [*COURSE, *FURTHER]
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +23,27 @@ def own_progress(tmp_path, monkeypatch):
 
 
 def test_all_questions_are_there():
-    assert sorted(set(NAMES) & set(ALL), key=engine._key) == ALL and all(isinstance(getattr(exercises, n), engine.Question) for n in ALL)
+    assert NAMES == ALL and exercises.__all__ == ['progress', *ALL]
+    assert all(isinstance(getattr(exercises, n), engine.Question) for n in ALL)
+
+
+def test_questions_of_further_research_are_named_after_their_chapters_and_go_on_from_a():
+    numbers = {}
+    for name in FURTHER:
+        number, letter = re.fullmatch(r'f(\d+)([a-z])', name).groups()
+        assert re.match(fr'further/{number}[a-z]?_', engine._definitions[name].chapter), name
+        numbers[number] = numbers.get(number, '') + letter
+    assert all('abcdefghijklmnopqrstuvwxyz'.startswith(letters) for letters in numbers.values()), numbers
+    assert FURTHER == sorted(FURTHER, key=lambda name: (engine._definitions[name].chapter, name)), 'not in the order of the chapters'
+
+
+def test_a_question_of_further_research_is_asked_in_its_chapter_with_a_cell_for_the_answer():
+    for name in FURTHER:
+        d = engine._definitions[name]
+        chapter = json.loads((wings.NBS/f'{d.chapter}.ipynb').read_text(encoding='utf-8'))
+        cells = [''.join(cell['source']) for cell in chapter['cells']]
+        at = cells.index(name)
+        assert cells[at-1:at+3] == [f'### {name}', name, f'# {d.call}', f'#| echo: false\n{name}.answer(counts=False)'], name
 
 
 def test_the_chapters_exist():
@@ -51,7 +73,8 @@ def test_a_hint_and_an_answer_can_be_had():
 def test_links_in_answers_lead_to_notebooks():
     links = [(n, link) for n in ALL for link in re.findall(r'\]\(([^)]+)\)', engine._definitions[n].answer)]
     assert {n for n, _ in links} >= {'q17', 'r2', 'r3', 'r4'}
-    assert not [(n, link) for n, link in links if '//' not in link and not (ROOT/'nbs'/link).exists()]
+    folder = {n: (ROOT/'nbs'/engine._definitions[n].chapter).parent for n in ALL}
+    assert not [(n, link) for n, link in links if '//' not in link and not (folder[n]/link).exists()]
 
 
 def test_what_only_the_learner_can_judge_is_never_shown_as_checked():

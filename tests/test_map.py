@@ -26,7 +26,7 @@ def minutes(cells):
     "The minutes for a notebook: 150 words or 6 lines of code a minute, and 3 minutes for each question"
     words = sum(len(source.split()) for kind, source in cells if kind == 'markdown')
     code = [source for kind, source in cells if kind == 'code']
-    questions = sum(bool(re.fullmatch(r'\s*[qrs]\d+\s*', source)) for source in code)
+    questions = sum(bool(re.fullmatch(r'\s*([qrs]\d+|f\d+[a-z])\s*', source)) for source in code)
     return words/150 + sum(map(to_read, code))/6 + 3*questions
 
 
@@ -38,8 +38,8 @@ def on_the_map():
 
 def test_minutes_are_counted():
     code = '#| exports\nx = 1\n\n# a comment\ny = 2\n'
-    text = [('markdown', 'word '*300), ('code', code*3), ('code', '#| hide\n' + code), ('code', 'q7'), ('code', '# q7.check(dot)')]
-    assert minutes(text) == 2 + 7/6 + 3
+    text = [('markdown', 'word '*300), ('code', code*3), ('code', '#| hide\n' + code), ('code', 'q7'), ('code', '# q7.check(dot)'), ('code', 'f10b')]
+    assert minutes(text) == 2 + 8/6 + 2*3
     assert to_read('#| code-fold: true\nx = 1') == to_read('#| echo: false\nq7.answer()') == 0
 
 

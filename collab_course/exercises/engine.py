@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['pile', 'Card', 'Verdict', 'Wrong', 'short', 'beside', 'same', 'Outcome', 'blame', 'bounded', 'kept', 'call',
-           'one_line', 'Mistake', 'agrees', 'by_property', 'Option', 'letters', 'by_choice', 'Definition', 'Question',
-           'define', 'judge', 'progress_path', 'Board', 'progress', 'table', 'worked', 'survives']
+           'one_line', 'Mistake', 'agrees', 'by_property', 'Option', 'letters', 'by_choice', 'Definition', 'all_names',
+           'Question', 'define', 'judge', 'progress_path', 'Board', 'progress', 'table', 'worked', 'survives']
 
 # %% ../../nbs/exercises/00_engine.ipynb #fd05b519
 import ast, builtins, contextlib, copy, ctypes, functools, html, inspect, io, json, multiprocessing
-import os, random, reprlib, signal, sys, sysconfig, threading, time, traceback, warnings, zlib
+import os, random, re, reprlib, signal, sys, sysconfig, threading, time, traceback, warnings, zlib
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -573,7 +573,16 @@ class Definition:
 _definitions, _drawn = {}, {}
 
 # %% ../../nbs/exercises/00_engine.ipynb #b4a9bf33
-def _key(k): return (k[0], int(k[1:]))
+def _is_further(name): return name.startswith('f')
+
+def _key(name):
+    "Sorts questions: q2 before q10, f10b before f10c, and those of further research last"
+    kind, number, letter = re.fullmatch('([a-z])([0-9]+)([a-z]?)', name).groups()
+    return _is_further(name), kind, int(number), letter
+
+def all_names() -> list:
+    "The names of all questions that are defined, those of further research last"
+    return sorted(_definitions, key=_key)
 
 # %% ../../nbs/exercises/00_engine.ipynb #3a64ac68
 class _Busy:
@@ -651,7 +660,7 @@ def _judge_aloud(question, answer):
 
 # %% ../../nbs/exercises/00_engine.ipynb #49775b59
 def define(
-    name:str, # q1 to q31, r1 to r4, s1 to s3
+    name:str, # q1 to q31, r1 to r4, s1 to s3; in chapters 10, 10b and so on f10a, f10b, ...
     **definition # the fields of `Definition`; with `options` instead of `check` for a choice
 ) -> Question:
     "Enter a question"
@@ -859,25 +868,40 @@ def _row_html(cells, kind='td', scope=''):
     cells = ''.join(f'<{kind}{scope} style="text-align:left">{cell}</{kind}>' for cell in cells)
     return f'<tr>{cells}</tr>'
 
+def _count(rows):
+    "How many questions are answered, in words"
+    answered = sum(row['state'] not in ('untried', 'tried') for row in rows)
+    return f'{answered} of {len(rows)} answered'
+
 class Board:
-    "Your progress, as a table"
+    "Your progress: a table for the course and one for further research"
     def __init__(self, rows, news): self._rows, self._news = rows, news
-    def _count(self):
-        answered = sum(row['state'] not in ('untried', 'tried') for row in self._rows)
-        return f'{answered} of {len(self._rows)} answered'
+    def _tables(self):
+        "Pairs of a line that counts, and the rows that it counts"
+        course = [row for row in self._rows if not _is_further(row['question'])]
+        further = [row for row in self._rows if _is_further(row['question'])]
+        if course or not further:
+            yield _count(course), course
+        if further:
+            yield f'Further research: {_count(further)}', further
     def __repr__(self):
-        table = pd.DataFrame(self._rows).drop(columns='chapter', errors='ignore')
-        return '\n'.join([self._count(), *self._news, table.to_string(index=False)])
+        texts, news = [], self._news
+        for count, rows in self._tables():
+            table = pd.DataFrame(rows).drop(columns='chapter', errors='ignore')
+            texts.append('\n'.join([count, *news, table.to_string(index=False)]))
+            news = []
+        return '\n\n'.join(texts)
     def _cells(self, row):
         link = f'<a href="{row["chapter"]}.ipynb">{row["question"]}</a>'
         return link, html.escape(row['about']), row['state'], row['tries'], row['hints']
     def _repr_html_(self):
-        news = ''.join(map(_markdown.render, self._news))
-        names = 'question', 'about', 'state', 'tries', 'hints'
-        head = _row_html(names, 'th', ' scope="col"')
-        body = ''.join(_row_html(self._cells(row)) for row in self._rows)
-        return (f'<p>{self._count()}</p>{news}'
-                f'<table><thead>{head}</thead><tbody>{body}</tbody></table>')
+        text, news = '', ''.join(map(_markdown.render, self._news))
+        head = _row_html(('question', 'about', 'state', 'tries', 'hints'), 'th', ' scope="col"')
+        for count, rows in self._tables():
+            body = ''.join(_row_html(self._cells(row)) for row in rows)
+            text += f'<p>{count}</p>{news}<table><thead>{head}</thead><tbody>{body}</tbody></table>'
+            news = ''
+        return text
 
 # %% ../../nbs/exercises/00_engine.ipynb #419709c1
 _states = {'': 'tried', 'alone': 'answered', 'after looking': 'solved after looking',
@@ -902,7 +926,7 @@ def progress(
     notes = _load()
     news = list(dict.fromkeys(_news))
     _news.clear()
-    return Board([_row(n, notes.get(n, _fresh)) for n in sorted(_definitions, key=_key)], news)
+    return Board([_row(n, notes.get(n, _fresh)) for n in all_names()], news)
 
 # %% ../../nbs/exercises/00_engine.ipynb #777f9247
 def _tuple(x): return x if isinstance(x, tuple) else (x,)
