@@ -18,6 +18,9 @@ from .bootstrapping import *
 from .feedback import *
 from .collab_nn import *
 from .research import *
+from .benchmarks import *
+from .cross_entropy import *
+from .columns import *
 
 # %% ../../nbs/exercises/10_all.ipynb #8ab0e44e
 __all__ = ['progress', *all_names()]
