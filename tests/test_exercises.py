@@ -37,6 +37,11 @@ def test_questions_of_further_research_are_named_after_their_chapters_and_go_on_
     assert FURTHER == sorted(FURTHER, key=lambda name: (engine._definitions[name].chapter, name)), 'not in the order of the chapters'
 
 
+@pytest.mark.parametrize('path', wings.FURTHER, ids=wings.name_of)
+def test_each_chapter_of_further_research_asks_three_questions(path):
+    assert len([name for name in FURTHER if engine._definitions[name].chapter == wings.name_of(path)]) == 3
+
+
 def test_a_question_of_further_research_is_asked_in_its_chapter_with_a_cell_for_the_answer():
     for name in FURTHER:
         d = engine._definitions[name]

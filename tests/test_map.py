@@ -50,6 +50,12 @@ def test_the_map_has_the_minutes_of_each_chapter(name):
     assert counted <= 60, counted
 
 
+@pytest.mark.parametrize('path', wings.FURTHER, ids=wings.name_of)
+def test_further_research_takes_at_most_an_hour_a_chapter(path):
+    counted = minutes(cells(path))
+    assert counted <= 60, counted
+
+
 def test_only_the_board_has_no_minutes():
     assert list(on_the_map()) == CHAPTERS
 
