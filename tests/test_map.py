@@ -67,7 +67,7 @@ EVIDENCE = [path for path in wings.SIDE if path.stem.startswith('evidence_')]
 def test_evidence_has_a_short_version_and_its_chapter_leads_to_it(path):
     text = '\n'.join(source for _, source in cells(path))
     assert 'COLLAB_COURSE_QUICK' in text and 'default_exp' not in text
-    chapters = re.findall(r'\]\(\.\./(\w+)\.ipynb', text)
+    chapters = re.findall(r'\]\(\.\./((?:further/)?\w+)\.ipynb', text)
     assert any(f'side/{path.name}' in source for name in chapters for _, source in cells(wings.NBS/f'{name}.ipynb'))
 
 
