@@ -93,7 +93,7 @@ def _alike(got, want):
     try:
         return same(as_numbers(got), as_numbers(want))
     except (TypeError, ValueError):
-        return False
+        return False # equivalent: None is false, too
 
 def _unpaired(a, b):
     return b.mean() - a.mean(), ((a.var(ddof=1) + b.var(ddof=1))/len(a))**.5
