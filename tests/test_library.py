@@ -16,11 +16,11 @@ FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_pr
 
 # Modules of further research may import all of these, and each other in this order
 FURTHER = ['further.benchmarks', 'further.ingredients', 'further.hundred_lines', 'further.cross_entropy',
-           'further.column_tools', 'further.columns']
+           'further.column_tools', 'further.columns', 'further.watching']
 
 # Modules for tables of ratings, which need no model
 WITHOUT_TORCH = ['checks', 'download', 'world', 'movielens', 'crosstab', 'weight_decay', 'subspaces', 'ridge', 'als',
-                 'simulation', 'feedback']
+                 'simulation', 'feedback', 'further.watching']
 
 VOCABULARY = {
     'data and models': 'ratings train valid test dls learn model path answers rows row',
@@ -73,6 +73,12 @@ OWN = {
     'further.columns.Wide.__init__': 'user_columns item_columns',
     'further.columns.WideAndDeep.__init__': 'user_columns item_columns',
     'further.columns.TwoTowers.__init__': 'user_columns item_columns',
+    'further.watching.WatchSplit.matrix': 'parts',
+    'further.watching.best_unseen': 'scores seen',
+    'further.watching.list_metrics': 'lists seen', 'further.watching.list_metrics_by_user': 'lists seen',
+    'further.watching.popularity': 'X', 'further.watching.ease': 'X', 'further.watching.ease_weights': 'X',
+    'further.watching.item_knn': 'X n_neighbors shrink',
+    'further.watching.recent_popularity': 'split days parts',
 }
 
 
