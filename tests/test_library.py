@@ -77,7 +77,8 @@ OWN = {
     'further.watching.best_unseen': 'scores seen',
     'further.watching.list_metrics': 'lists seen', 'further.watching.list_metrics_by_user': 'lists seen',
     'further.watching.popularity': 'X', 'further.watching.ease': 'X', 'further.watching.ease_weights': 'X',
-    'further.watching.item_knn': 'X n_neighbors shrink',
+    'further.watching.item_knn': 'X n_neighbors shrink', 'further.watching.item_similarities': 'X n_neighbors shrink',
+    'further.watching.latest_watches': 'split share parts',
     'further.watching.recent_popularity': 'split days parts',
 }
 

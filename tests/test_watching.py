@@ -9,8 +9,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 from test_models import refused
 
 from collab_course.further.watching import (
-    best_unseen, ease, ease_weights, item_knn, list_metrics, list_metrics_by_user, popularity,
-    recent_popularity, split_watches)
+    best_unseen, ease, ease_weights, item_knn, item_similarities, latest_watches, list_metrics,
+    list_metrics_by_user, popularity, recent_popularity, split_watches)
 
 N_USERS, N_ITEMS = 40, 60
 
@@ -299,6 +299,26 @@ def test_ease_is_a_ridge_regression_of_each_item_on_the_others(split):
     np.testing.assert_allclose(ease(csr_matrix(X), 5.), X @ B, atol=1e-8)
 
 
+@pytest.mark.parametrize('share', [.01, .3, 1])
+@pytest.mark.parametrize('parts', [['train'], ['train', 'valid']])
+def test_latest_watches_are_the_last_ones(split, share, parts):
+    latest = latest_watches(split, share, parts).toarray()
+    known = pd.concat([getattr(split, part) for part in parts])
+    known = known.sort_values(['who', 'when', 'what'], kind='stable')
+    for u, user in enumerate(split.users):
+        own = known.loc[known['who'] == user, 'what'].tolist()
+        last = own[-int(np.ceil(share*len(own) - 1e-9)):]
+        assert set(split.items[latest[u] > 0]) == set(last)
+    if share == 1:
+        assert (latest == split.matrix(*parts).toarray()).all()
+
+
+def test_scores_are_what_was_watched_times_the_weights(split):
+    X = split.matrix('train')
+    np.testing.assert_allclose(item_knn(X, 9, 3), X @ item_similarities(X, 9, 3), atol=1e-8)
+    assert ((item_similarities(X, 9, 3) > 0).sum(axis=0) <= 9).all()
+
+
 def test_items_with_the_same_watchers_tie(split):
     X = split.matrix('train').toarray()
     X[:, 41] = X[:, 17]
@@ -314,4 +334,7 @@ def test_bad_settings_get_a_sentence(split):
     refused(lambda: item_knn(X, 0), 'n_neighbors')
     refused(lambda: item_knn(X, 5, -1), 'shrink')
     refused(lambda: recent_popularity(split, -1), 'days')
+    refused(lambda: latest_watches(split, 0), 'share')
+    refused(lambda: latest_watches(split, 1.5), 'share')
+    refused(lambda: latest_watches(split, .5, 'training'), 'training')
     refused(lambda: recent_popularity(split, 30, ('training',)), 'training')
