@@ -161,7 +161,8 @@ _weight_mistakes = [
 
 # %% ../../nbs/exercises/13_watching.ipynb #xwt00010
 f13b = define('f13b', title='The weights for one movie', chapter='further/13_what_they_watch',
-    call='f13b.check(weights_of)', check=by_property(_weights_of, _tables, _weight_mistakes, _numbers),
+    call='f13b.check(weights_of)',
+    check=by_property(_weights_of, _tables, _weight_mistakes, _numbers),
     ask='''
     Write `weights_of(X, j, l2)`. It predicts column `j` of the table `X` (a numpy array, users x
     movies, zeros and ones) from the *other* columns, by ridge regression without an intercept, and
