@@ -16,7 +16,7 @@ FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_pr
 
 # Modules of further research may import all of these, and each other in this order
 FURTHER = ['further.benchmarks', 'further.ingredients', 'further.hundred_lines', 'further.cross_entropy',
-           'further.column_tools', 'further.columns', 'further.watching']
+           'further.column_tools', 'further.columns', 'further.watching', 'further.words']
 
 # Modules for tables of ratings, which need no model
 WITHOUT_TORCH = ['checks', 'download', 'world', 'movielens', 'crosstab', 'weight_decay', 'subspaces', 'ridge', 'als',
@@ -68,6 +68,15 @@ OWN = {
     'further.hundred_lines.SampledRatings.forward': 'pages',
     'further.hundred_lines.sample_ratings': 'pages n_components',
     'further.column_tools.Columns.__init__': 'frame names', 'further.column_tools.Columns.encode': 'frame',
+    'further.words.Corpus.__init__': 'names words sentence',
+    'further.words.make_corpus': 'sentences min_count',
+    'further.words.draw_pairs': 'words sentence window rng',
+    'further.words.negative_probs': 'counts power',
+    'further.words.SkipGram.forward': 'center candidates',
+    'further.words.skip_gram_loss': 'scores',
+    'further.words.fit_words': 'corpus window n_negatives power subsample',
+    'further.words.analogies': 'vectors pairs',
+    'further.words.pair_counts': 'corpus window', 'further.words.ppmi_vectors': 'corpus window',
     'further.columns.FactorizationMachine.__init__': 'user_columns item_columns within',
     'further.columns.ColumnsNN.__init__': 'user_columns item_columns',
     'further.columns.Wide.__init__': 'user_columns item_columns',
