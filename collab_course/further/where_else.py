@@ -9,7 +9,7 @@ __all__ = ['permute_residuals', 'shared_structure', 'krige']
 import numpy as np, pandas as pd
 from scipy.spatial.distance import cdist
 from ..als import als, crosstab_array
-from ..checks import as_floats, check_number
+from ..checks import check_number
 
 # %% ../../nbs/further/zz_full.ipynb #42bae860
 BIAS_PENALTIES = .1, 1., 10., 100., 1000.
@@ -119,12 +119,12 @@ def _standardized(values, n_folds):
             f'columns are dropped, this table has the shape {values.shape} and {known.sum()} '
             'known cells.')
     scale = values[known].std()
-    means = als(values/(scale or 1), 0, 1., .1).predict() if scale else values
-    if not scale or abs(values/scale - means)[known].max() < 1e-3:
+    means = als(values/scale, 0, 1., 1e-4, sweeps=30).predict() if scale else values
+    if not scale or abs(values/scale - means)[known].max() < .01:
         raise ValueError('Means explain every known cell, so there is nothing left to test.')
     return (values - values[known].mean())/scale
 
-# %% ../../nbs/further/zz_full.ipynb #de127aaa
+# %% ../../nbs/further/zz_full.ipynb #e215b4a1
 def krige(
     values, # places x columns, NaN for unknown: a `DataFrame`, or an array
     places, # places x coordinates
@@ -148,7 +148,7 @@ def krige(
         preds[:,columns] = mean + to_new[:,known] @ weights
     return preds if names is None or index is None else pd.DataFrame(preds, index, names[1])
 
-# %% ../../nbs/further/zz_full.ipynb #c770e790
+# %% ../../nbs/further/zz_full.ipynb #ca6f6e55
 #| code-fold: true
 def _check_places(values, places, new_places, distance, nugget):
     "Both tables of coordinates as arrays, or a `ValueError`"
