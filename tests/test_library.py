@@ -16,7 +16,7 @@ FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_pr
 
 # Modules of further research may import all of these, and each other in this order
 FURTHER = ['further.benchmarks', 'further.ingredients', 'further.hundred_lines', 'further.cross_entropy',
-           'further.column_tools', 'further.columns', 'further.watching', 'further.words']
+           'further.column_tools', 'further.columns', 'further.watching', 'further.words', 'further.where_else']
 
 # Modules for tables of ratings, which need no model
 WITHOUT_TORCH = ['checks', 'download', 'world', 'movielens', 'crosstab', 'weight_decay', 'subspaces', 'ridge', 'als',
@@ -82,6 +82,8 @@ OWN = {
     'further.columns.Wide.__init__': 'user_columns item_columns',
     'further.columns.WideAndDeep.__init__': 'user_columns item_columns',
     'further.columns.TwoTowers.__init__': 'user_columns item_columns',
+    'further.where_else.permute_residuals': 'table', 'further.where_else.shared_structure': 'table n_folds n_permutations',
+    'further.where_else.krige': 'values places new_places distance nugget',
     'further.watching.WatchSplit.matrix': 'parts',
     'further.watching.best_unseen': 'scores seen',
     'further.watching.list_metrics': 'lists seen', 'further.watching.list_metrics_by_user': 'lists seen',

@@ -21,6 +21,9 @@ from .research import *
 from .benchmarks import *
 from .cross_entropy import *
 from .columns import *
+from .watching import *
+from .words import *
+from .where_else import *
 
 # %% ../../nbs/exercises/10_all.ipynb #8ab0e44e
 __all__ = ['progress', *all_names()]
