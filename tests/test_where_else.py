@@ -35,7 +35,7 @@ def test_gain_is_near_the_planted_share():
 
 
 def test_noise_is_called_structure_as_often_as_stated():
-    "With four controls, the lowest p-value is 0.2; 9 to 20 of 40 would be 1.4 to 5 standard errors too many"
+    "With four controls, the lowest p-value is 0.2, so about 8 of 40 tables are expected to reach it"
     calls = [shared_structure(planted(0, seed), 2, 2, 4)['p'] <= .2 for seed in range(40)]
     assert sum(calls) <= 14
 
