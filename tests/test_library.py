@@ -91,6 +91,12 @@ OWN = {
     'further.watching.item_knn': 'X n_neighbors shrink', 'further.watching.item_similarities': 'X n_neighbors shrink',
     'further.watching.latest_watches': 'split share parts',
     'further.watching.recent_popularity': 'split days parts',
+    'further.positives.sample_negatives': 'seen',
+    'further.positives.logistic_loss': 'watched others', 'further.positives.bpr_loss': 'watched others',
+    'further.positives.softmax_loss': 'scores seen',
+    'further.positives.fit_sampled': 'watches loss_func n_negatives power correct',
+    'further.positives.fit_softmax': 'watches',
+    'further.positives.weighted_half_step': 'X alpha', 'further.positives.fit_weighted_als': 'watches alpha',
 }
 
 
