@@ -17,6 +17,7 @@ from .interpretation import *
 from .bootstrapping import *
 from .feedback import *
 from .collab_nn import *
+from .two_stages import *
 from .research import *
 from .benchmarks import *
 from .cross_entropy import *
