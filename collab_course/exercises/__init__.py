@@ -18,6 +18,7 @@ from .bootstrapping import *
 from .feedback import *
 from .collab_nn import *
 from .two_stages import *
+from .sequences import *
 from .research import *
 from .benchmarks import *
 from .cross_entropy import *
