@@ -16,7 +16,8 @@ FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_pr
 
 # Modules of further research may import all of these, and each other in this order
 FURTHER = ['further.benchmarks', 'further.ingredients', 'further.hundred_lines', 'further.cross_entropy',
-           'further.column_tools', 'further.columns', 'further.watching', 'further.words', 'further.where_else']
+           'further.column_tools', 'further.columns', 'further.watching', 'further.positives', 'further.two_stages',
+           'further.missing', 'further.live', 'further.words', 'further.sequences', 'further.where_else']
 
 # Modules for tables of ratings, which need no model
 WITHOUT_TORCH = ['checks', 'download', 'world', 'movielens', 'crosstab', 'weight_decay', 'subspaces', 'ridge', 'als',
@@ -104,6 +105,24 @@ OWN = {
     'further.positives.fit_sampled': 'watches loss_func n_negatives power correct',
     'further.positives.fit_softmax': 'watches',
     'further.positives.weighted_half_step': 'X alpha', 'further.positives.fit_weighted_als': 'watches alpha',
+    'further.two_stages.item_vectors': 'X',
+    'further.two_stages.augment': 'vectors',
+    'further.two_stages.InvertedFile.__init__': 'vectors n_clusters',
+    'further.two_stages.InvertedFile.search': 'query n_probe',
+    'further.two_stages.rerank': 'candidates scores',
+    'further.two_stages.in_new_sessions': 'known later hours',
+    'further.sequences.histories': 'watches gap',
+    'further.sequences.SelfAttention.__init__': 'width',
+    'further.sequences.SelfAttention.weights': 'known',
+    'further.sequences.SelfAttention.forward': 'known',
+    'further.sequences.NextWatch.__init__': 'length n_blocks dropout places',
+    'further.sequences.NextWatch.scores': 'states',
+    'further.sequences.MeanOfHistory.__init__': 'length last dropout',
+    'further.sequences.MeanOfHistory.scores': 'states',
+    'further.sequences.pad': 'pieces length',
+    'further.sequences.training_pairs': 'histories length',
+    'further.sequences.fit_next': 'watches',
+    'further.sequences.next_scores': 'histories',
 }
 
 

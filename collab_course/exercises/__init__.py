@@ -17,14 +17,17 @@ from .interpretation import *
 from .bootstrapping import *
 from .feedback import *
 from .collab_nn import *
-from .two_stages import *
-from .sequences import *
 from .research import *
 from .benchmarks import *
 from .cross_entropy import *
 from .columns import *
 from .watching import *
+from .positives import *
+from .two_stages import *
+from .missing import *
+from .live import *
 from .words import *
+from .sequences import *
 from .where_else import *
 
 # %% ../../nbs/exercises/10_all.ipynb #8ab0e44e
