@@ -116,7 +116,8 @@ _bpr_mistakes = [
         nudge='How much does your loss grow if a watched movie falls from far behind to hopeless?'),
     Mistake('no-sigmoid', lambda w, o: (o - w).mean(), """
         That is the difference alone, without a **sigmoid**. It has no minimum: it falls forever as
-        the scores grow.""", nudge='Does your loss stop rewarding a pair that is in the right order?'),
+        the scores grow.""",
+        nudge='Does your loss stop rewarding a pair that is in the right order?'),
     Mistake('each-by-itself', lambda w, o: (F.softplus(-w) + F.softplus(o)).mean(), """
         That is the **logistic** loss, which asks of each score by itself whether it is a watch.
         BPR compares the two.""",
@@ -200,7 +201,7 @@ f13f = define('f13f', title='A better error, a worse list',
             """Popular movies are watched more often, so it is **right** to count that. B must also
             be compared with popularity alone, and in the chapter the models of watches are much
             better than that.""", name='popularity-is-cheating',
-            nudge='What is the nDCG of popularity in the chapter, and what that of the best model?'),
+            nudge='What is the nDCG of popularity in the chapter, and that of the best model?'),
         Option("""Part of the smaller error comes from the users' biases, which change no list.""",
             """A user's bias moves all predictions for this user by the same amount. The error gets
             smaller, and the order of the movies stays the same.""", True),
