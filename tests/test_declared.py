@@ -40,9 +40,18 @@ def code(path):
     return re.sub(r'^(\s*)[%!].*', r'\1pass', '\n'.join(cells), flags=re.MULTILINE)
 
 
+def is_optional(node):
+    "Does the code go on without what it tries to import here?"
+    return isinstance(node, ast.Try) and any(ast.unparse(handler.type or node) == 'ImportError' for handler in node.handlers)
+
+
 def imported(source):
-    "The packages that `source` imports, at the top or anywhere below"
-    for node in ast.walk(ast.parse(source)):
+    "The packages that `source` imports, at the top or anywhere below, and can't do without"
+    tree = ast.parse(source)
+    optional = {part for node in ast.walk(tree) if is_optional(node) for part in node.body}
+    for node in ast.walk(tree):
+        if node in optional:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name.split('.')[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:

@@ -195,8 +195,8 @@ f13f = define('f13f', title='A better error, a worse list',
             that are predicted a little too high can fill all the lists, and they are hardly in the
             test set.""",
             """A list takes the *maximum* over more than a thousand movies, and so it finds the
-            errors that are too high. Movies with few ratings have the most room for such errors.""",
-            True),
+            errors that are too high. Movies with few ratings have the most room for such
+            errors.""", True),
         Option("""B cheats: it recommends popular movies, so its nDCG doesn't measure anything.""",
             """Popular movies are watched more often, so it is **right** to count that. B must also
             be compared with popularity alone, and in the chapter the models of watches are much
