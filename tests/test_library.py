@@ -17,7 +17,8 @@ FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_pr
 # Modules of further research may import all of these, and each other in this order
 FURTHER = ['further.benchmarks', 'further.ingredients', 'further.hundred_lines', 'further.cross_entropy',
            'further.column_tools', 'further.columns', 'further.watching', 'further.positives', 'further.two_stages',
-           'further.missing', 'further.live', 'further.words', 'further.sequences', 'further.where_else']
+           'further.missing', 'further.live', 'further.words', 'further.sequences', 'further.where_else',
+           'further.projects']
 
 # Modules for tables of ratings, which need no model
 WITHOUT_TORCH = ['checks', 'download', 'world', 'movielens', 'crosstab', 'weight_decay', 'subspaces', 'ridge', 'als',
@@ -123,6 +124,11 @@ OWN = {
     'further.sequences.training_pairs': 'histories length',
     'further.sequences.fit_next': 'watches',
     'further.sequences.next_scores': 'histories',
+    'further.projects.judge': 'entry mirror',
+    'further.projects.leaderboard': 'results by digits highest',
+    'further.projects.kept_size': 'kept',
+    'further.projects.Weighed.__init__': 'entry',
+    'further.projects.race': 'entries rounds',
 }
 
 
