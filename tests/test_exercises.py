@@ -37,7 +37,10 @@ def test_questions_of_further_research_are_named_after_their_chapters_and_go_on_
     assert FURTHER == sorted(FURTHER, key=lambda name: (engine._definitions[name].chapter, name)), 'not in the order of the chapters'
 
 
-@pytest.mark.parametrize('path', wings.FURTHER, ids=wings.name_of)
+PROJECTS = [path for path in wings.FURTHER if path.stem.startswith('17')] # each has a judge or a table instead
+
+
+@pytest.mark.parametrize('path', [path for path in wings.FURTHER if path not in PROJECTS], ids=wings.name_of)
 def test_each_chapter_of_further_research_asks_three_questions(path):
     assert len([name for name in FURTHER if engine._definitions[name].chapter == wings.name_of(path)]) == 3
 
