@@ -138,17 +138,19 @@ f13h = define('f13h', title='What an index saves', chapter='further/13c_two_stag
     **9,000**: 1,000 centers, and 1,000 items in each of the eight clusters. An exact search takes
     1,000,000.
 
-    Why are there 1,000 clusters, the square root of the number of items? With fewer clusters, each
-    has more items to search. With more clusters, there are more centers to compare. The code
-    searches 0.8% of the items with different numbers of clusters.
+    Why are there about as many clusters as the square root of the number of items? With 100
+    clusters, eight of them hold 80,000 items. With 100,000 clusters, there are 100,000 centers to
+    compare. Numbers in between are cheap. (A few times the square root is cheaper still, but each
+    cluster is then smaller, so eight of them find less.)
     ''',
     code='''
-    def compared(n_clusters, n_items=1_000_000, share=.008):
-        return n_clusters + share*n_items
+    def compared(n_clusters, n_items=1_000_000, n_probe=8):
+        return n_clusters + n_probe*(n_items//n_clusters)
 
-    n = 1_000 + 8*(1_000_000//1_000)
-    assert n == compared(1_000) == 9_000
-    assert compared(100_000) > 10*n  # too many centers
+    n = compared(1_000)
+    assert n == 9_000
+    assert compared(100) == 80_100  # large clusters
+    assert compared(100_000) == 100_080  # too many centers
     f13h.check(n)
     ''')
 

@@ -138,13 +138,13 @@ f14b = define('f14b', title='An analogy test', chapter='further/14_words_and_mov
     ''',
     options=[
         Option('''The vectors have learned the relation: b − a is about the same vector for all
-            pairs, and c plus this vector is nearest to the right word.''',
-            '''If c plus that vector *were* nearest to the right word, the **exclusion** wouldn't
-            matter. Without it, another word is nearer in nine of ten questions.''',
+            pairs, and the right word is the nearest to c plus this vector.''',
+            '''If the right word *were* the nearest to c plus that vector, the **exclusion**
+            wouldn't matter. Without it, another word is nearer in nine of ten questions.''',
             name='offset-is-the-relation',
             nudge='Which words become possible answers when nothing is excluded?'),
         Option('''In about half of the questions, the nearest word to b − a + c is one of a, b and
-            c, and the right word comes next.''',
+            c, and the right word is the nearest of all the others.''',
             '''The exclusion changed the result in half of the questions, so there the nearest word
             was excluded, and the right word was the nearest of the others. In our chapter, the
             excluded word is nearly always c.''', True),
@@ -168,8 +168,8 @@ f14b = define('f14b', title='An analogy test', chapter='further/14_words_and_mov
         '''Two answers are right: one says what the exclusion does, and one names the baseline that
         is missing.'''),
     answer='''
-    Half of the right answers exist only because nearer words were excluded. The difference of two
-    similar words is short, so b − a + c is still close to c. A word is not allowed to be the
+    Five of six right answers exist only because nearer words were excluded: 50 of the 60 points.
+    The difference of two similar words is short, so b − a + c is still close to c. A word is not allowed to be the
     answer to its own question, and often the next one is a form of the same word. So the test has
     to be compared with c's nearest neighbor, under the same exclusion. In our chapter, this
     baseline is as good as the calculation for third persons, and much worse for plurals.
@@ -217,8 +217,8 @@ f14c = define('f14c', title='The company words keep', chapter='further/14_words_
             name='only-direct-company',
             nudge='''In the recipes, which words were nearest to *chickpea*, and how often were they
             with it?'''),
-        Option('''The score says how often *baker* is with *he*, but a program that always takes the
-            nearer of *he* and *she* turns 60% into 100%.''',
+        Option('''The scores of *he* and *she* say how often *baker* is with each of them, but a
+            program that always takes the more likely one turns 60% into 100%.''',
             '''The model can know the rate well. The **decision** amplifies it: a small majority
             becomes all.''', True),
         Option('A larger text with the same rates would remove the lean.',
@@ -228,13 +228,14 @@ f14c = define('f14c', title='The company words keep', chapter='further/14_words_
             know them?'''),
         Option('''If the rows of *he* and *she* are deleted after training, the other vectors no
             longer contain anything about them.''',
-            '''The other vectors **stay as they are**. Jobs with similar rates are still near each
-            other, so a few jobs whose rates are known give away those of the others.''',
+            '''The other vectors **stay as they are**. What they hold about the
+            rates is still there, so a few jobs whose rates are known can give away those of the
+            others.''',
             name='delete-the-rows',
             nudge='Which numbers change if two rows of the table are deleted?'),
         Option('''A model that uses the vectors as its inputs can learn to treat *baker* differently
             because of the pronouns, even if it never sees a pronoun.''',
-            '''The lean is in the vector of *baker*, and whatever is trained on top of it can use
+            '''The rate is in the vector of *baker*, and whatever is trained on top of it can use
             it.''', True)],
     hints=(
         'Which numbers does training change, and what do they depend on?',
@@ -243,8 +244,8 @@ f14c = define('f14c', title='The company words keep', chapter='further/14_words_
         '''Two answers are right: one is about a decision made from the vectors, and one about a
         model trained on them.'''),
     answer='''
-    The vectors hold the rates of the text. What turns a rate of 60% into a prejudice is often the
-    next step: a program that always takes the nearer word. And because vectors depend on all of a
+    The vectors can hold the rates of the text. What turns a rate of 60% into a prejudice is often
+    the next step: a program that always takes the more likely word. And because vectors depend on all of a
     word's company, a lean spreads to words that are never near *he* or *she*, and it can't be
     removed by deleting two rows.
 
