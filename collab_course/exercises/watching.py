@@ -45,8 +45,8 @@ f13a = define('f13a', title='An empty cell', chapter='further/13_what_they_watch
             nudge='Which constant prediction has no error on the filled cells?'),
         Option('''A model that treats the empty cell as a 0 may still put *M* on top of Ada's
             list.''',
-            '''A list needs only the order. EASE, for one, treats all empty cells as zeros, and
-            each of its lists consists of them.''', True),
+            '''A list needs only the **order**: it consists of the empty cells with the highest
+            predictions, even if all of these are closer to 0 than to 1.''', True),
         Option('''It should be filled with the mean of the user's other cells before training, so
             that it doesn't bias the model.''',
             '''All other known cells of Ada are **ones**, so their mean is 1. Each empty cell would
@@ -133,8 +133,8 @@ _weight_mistakes = [
         nudge=_itself),
     Mistake('removed-afterwards', lambda X, j, l2: _zero_at(_ridge(X, X[:,j], l2), j), '''
         You fitted the regression **with** movie `j` among its inputs, and removed its weight
-        afterwards. The other weights are too small then: they were fitted to what movie `j` left
-        over.''',
+        afterwards. The other weights are then all too small, by a factor that differs from movie
+        to movie.''',
         nudge=_itself),
     Mistake('no-penalty', lambda X, j, l2: _weights_of(X, j, 1e-9), '''
         The penalty is **missing**. With many movies, the weights then fit chance.''',
@@ -185,8 +185,9 @@ f13b = define('f13b', title='The weights for one movie', chapter='further/13_wha
     answer='''
     EASE is nothing but this regression, once for each movie. The common mistake is to keep movie
     `j` among its own inputs. The best prediction of a column is the column itself, so its weight
-    takes over, and nothing is learned about the others. To remove that weight *afterwards* doesn't
-    repair it: the other weights were fitted to what was left over.
+    takes over, and little is left for the others. To remove that weight *afterwards* doesn't repair
+    it. The other weights are then all too small, by a factor that differs from movie to movie
+    (`l2*P[j, j]`, where `P` is the inverse in the short formula). So lists can change their order.
 
     The short formula is faster, because one inverse serves all movies.
     ''',
@@ -209,6 +210,11 @@ for j in range(6):
 
 with_itself = np.linalg.solve(X.T @ X + 3*np.eye(6), X.T @ X[:,0])
 assert with_itself[0] > 5*abs(with_itself[1:]).max()      # it mostly predicts itself
+for j in range(6):
+    with_itself = np.linalg.solve(X.T @ X + 3*np.eye(6), X.T @ X[:,j])
+    others = np.arange(6) != j
+    assert np.allclose(with_itself[others], 3*P[j, j]*B[others,j])
+assert np.ptp(3*P.diagonal()) > .01                       # another factor for each movie
 f13b.check(weights_of)
 ''')
 
@@ -224,7 +230,7 @@ f13c = define('f13c', title='A comparison that misleads', chapter='further/13_wh
     options=[
         Option('''The models were trained on watches that happened *after* the hidden ones.''',
             '''With a random split, a hidden watch lies between known ones. A service has to predict
-            what comes next. In the chapter, the two splits name different winners.''', True),
+            what comes next. In the chapter, the two splits put different models first.''', True),
         Option('''The 100 videos aren't real negatives: the user may like some of them. Without
             videos that users dislike for sure, two models can't be compared.''',
             '''Some of them may be liked, and that makes *both* numbers too low. But a model that
@@ -240,8 +246,8 @@ f13c = define('f13c', title='A comparison that misleads', chapter='further/13_wh
         Option('''100 random videos give a noisy number. With 100 new ones in each of many draws,
             the mean would put the models into the same order as a full ranking.''',
             '''More draws remove the **noise**, but the mean still measures something else. In the
-            chapter, the order stays wrong in the mean of five draws, by several standard
-            errors.''',
+            chapter, kNN with 100 neighbors stays ahead of all neighbors in the mean of five draws,
+            although its lists of ten are worse.''',
             name='only-noise',
             nudge='''A video is at place 400 of 50,000. In about how many of the draws is it among
             the best ten of 101?'''),
