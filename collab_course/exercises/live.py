@@ -29,7 +29,7 @@ f13m = define('f13m', title='False alarms', chapter='further/13e_offline_and_liv
             user.''',
             '''Visits of one user are alike, so ten of them tell less than the visits of ten users.
             The standard error comes out too small.''', True),
-        Option('Some users click on everything, and others on nothing.',
+        Option('Some users click on everything, and others on nothing. (Each user counts once.)',
             '''This makes the standard deviation larger, and so the standard error. As long as
             **each user counts once**, false alarms stay at 5%. But the test needs more users.''',
             name='different-users',
@@ -205,8 +205,9 @@ f13o = define('f13o', title='What a log can tell', chapter='further/13e_offline_
     IPS keeps the visits in which the old policy happened to show what the new one would show, and
     weights them so that they stand for all. So the old policy must show everything that the new one
     would show, **with a probability that isn't tiny**. If the probability is zero, the estimate is
-    wrong, and its standard error doesn't tell. If it is small, the estimate is right on average,
-    but few visits count. Clipping lowers the spread, and the estimate with it.
+    wrong, and its standard error doesn't tell. The mean weight does: it is far below 1. If the
+    probability is small, the estimate is right on average, but few visits count. Clipping lowers
+    the spread, and the estimate with it.
     ''',
     code='''
 import numpy as np
@@ -223,7 +224,7 @@ def ips(p_of_b, n_movies=2, clip=np.inf):
     return terms.mean(), terms.std()/n**.5
 
 assert abs(ips(.5)[0] - .6) < .08                  # half of the visits show B
-assert ips(0) == (0, 0)                            # never shown: wrong, and no warning
+assert ips(0) == (0, 0)                            # never shown: wrong, with se 0
 assert ips(.5, n_movies=200)[1] > 5*ips(.5)[1]     # many movies: few visits count
 assert ips(.01, clip=20)[0] < .3                   # clipped: too low
 f13o.check('a', 'd', 'f')
