@@ -94,9 +94,9 @@ r2 = define('r2', title='Three other places', chapter='09_questionnaire', call='
     come from an encyclopedia that uses the term in its widest sense, for any filtering in which
     several agents or data sources take part. But no one has a taste there, and nothing is rated. A
     model may fill the gaps in a table of places and elements, and
-    [chapter 16](further/16_where_else.ipynb) measures how well. Where some elements of a place are
-    known, they say more about the others than its coordinates do. Where nothing has been measured,
-    only the coordinates help.
+    [chapter 16](further/16_where_else.ipynb) measures how well. Where a few elements of a place are
+    known, they say more about the others than its coordinates do, and a plain regression uses them
+    better than factors. Where nothing has been measured, only the coordinates help.
 
     Another mistake is a con that fits every area, such as *cold start*. There is a cold start
     everywhere. What differs is who or what is new, how often, and what you can do about it. A song
