@@ -169,10 +169,11 @@ f14b = define('f14b', title='An analogy test', chapter='further/14_words_and_mov
         is missing.'''),
     answer='''
     Five of six right answers exist only because nearer words were excluded: 50 of the 60 points.
-    The difference of two similar words is short, so b − a + c is still close to c. A word is not allowed to be the
-    answer to its own question, and often the next one is a form of the same word. So the test has
-    to be compared with c's nearest neighbor, under the same exclusion. In our chapter, this
-    baseline is as good as the calculation for third persons, and much worse for plurals.
+    The difference of two similar words is short, so b − a + c is still close to c. A word is not
+    allowed to be the answer to its own question, and often the next one is a form of the same word.
+    So the test has to be compared with c's nearest neighbor, under the same exclusion. In our
+    chapter, this baseline is as good as the calculation for third persons, and much worse for
+    plurals.
 
     The example makes vectors in which related words are simply close, and the difference is random
     for each pair. Nothing like a relation exists, but the test is passed.
@@ -245,9 +246,9 @@ f14c = define('f14c', title='The company words keep', chapter='further/14_words_
         model trained on them.'''),
     answer='''
     The vectors can hold the rates of the text. What turns a rate of 60% into a prejudice is often
-    the next step: a program that always takes the more likely word. And because vectors depend on all of a
-    word's company, a lean spreads to words that are never near *he* or *she*, and it can't be
-    removed by deleting two rows.
+    the next step: a program that always takes the more likely word. And because vectors depend on
+    all of a word's company, a lean spreads to words that are never near *he* or *she*, and it can't
+    be removed by deleting two rows.
 
     The example uses counts in place of training: vectors of how often each job is with each word.
     Without the columns of *he* and *she*, the verbs that go with them still give away the rates.
