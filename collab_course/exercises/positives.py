@@ -51,10 +51,11 @@ def _times_as_likely(x, rng):
 f13d = define('f13d', title='Equal scores', chapter='further/13b_learning_from_watches',
     call='f13d.check(number)', check=_times_as_likely,
     ask="""
-    A model is trained with the logistic loss. Each watch gets four negatives, drawn *in proportion
-    to the watches* of each movie. (Suppose that training finds the minimum of the loss.) Movie A
-    has 500 watches, and movie B has 5. For one user, both have the same score. According to the
-    model, how many times as likely as B is A to be this user's next watch?
+    A model is trained with the logistic loss. Each watch gets four negatives, drawn *in
+    proportion to the watches* of each movie. (Suppose that negatives can be any movie, and that
+    training finds the minimum of the *expected* loss.) Movie A has 500 watches, and movie B has
+    5. For one user, both have the same score. According to the model, how many times as likely
+    as B is A to be this user's next watch?
     """,
     hints=(
         """Look at all examples of one movie and one user: watches and negatives. What does the
