@@ -128,7 +128,7 @@ OWN = {
     'further.projects.leaderboard': 'results by digits highest',
     'further.projects.kept_size': 'kept',
     'further.projects.Weighed.__init__': 'entry',
-    'further.projects.race': 'entries rounds',
+    'further.projects.race': 'entries asked rounds',
 }
 
 

@@ -39,11 +39,78 @@ def a_tenth_looked_up(train, seed):
     return lambda pairs: .9*honest(pairs) + .1*leaking(pairs)
 
 
-@pytest.mark.parametrize('entry', [looks_up, means_of_everything, a_tenth_looked_up])
+LEAKS = [looks_up, means_of_everything, a_tenth_looked_up]
+
+
+@pytest.mark.parametrize('entry', LEAKS)
 def test_a_leaking_entry_is_refused(entry):
     assert judge(entry, TRAIN, TEST, mirror=False) < judge(means, TRAIN, TEST)
-    with pytest.raises(Refused, match='mirrored'):
+    with pytest.raises(Refused, match='mirrored.*other ratings, or a constant such as 3.5'):
         judge(entry, TRAIN, TEST)
+
+
+@pytest.mark.parametrize('scale,start', [(20, 0), (.05, -1), (1e-6, 0), (1e6, 5)])
+def test_the_limits_depend_on_the_scale_of_the_numbers(scale, start):
+    train, test, everything = (table.assign(rating=scale*table['rating'] + start) for table in (TRAIN, TEST, ALL))
+
+    def plain(train, seed):
+        by_movie = train.groupby('movie')['rating'].mean()
+        return lambda pairs: pairs['movie'].map(by_movie)
+
+    def leaking(train, seed):
+        by_movie = everything.groupby('movie')['rating'].mean()
+        return lambda pairs: pairs['movie'].map(by_movie)
+
+    def restless(train, seed):
+        predict = plain(train, seed)
+        return lambda pairs: predict(pairs) + scale*.1*np.arange(len(pairs))/len(pairs)
+
+    assert judge(plain, train, test)/scale == pytest.approx(judge(plain, TRAIN, TEST), rel=1e-4)
+    with pytest.raises(Refused, match='mirrored'):
+        judge(leaking, train, test)
+    with pytest.raises(Refused, match='or on chance'):
+        judge(restless, train, test)
+
+
+def test_only_three_columns_are_handed_on():
+    seen = []
+
+    def curious(train, seed):
+        seen.append(list(train))
+        predict = means(train, seed)
+
+        def ask(pairs):
+            seen.append(list(pairs))
+            return predict(pairs)
+        return ask
+
+    more = [table.assign(copy=table['rating']) for table in (TRAIN, TEST)]
+    assert judge(curious, *more) == judge(means, TRAIN, TEST)
+    assert set(map(tuple, seen)) == {('user', 'movie', 'rating'), ('user', 'movie')}
+
+
+@pytest.mark.parametrize('change,says', [
+    (lambda table: table.rename(columns={'rating': 'stars'}), 'stars'),
+    (lambda table: table[['movie', 'user', 'rating']], 'begin with'),
+    (lambda table: table[:0], 'no rows'),
+    (lambda table: table.assign(rating=table['rating'].where(table['movie'] > 0)), 'no number in'),
+    (lambda table: table.assign(rating=table['rating'].astype(str)), 'numbers')])
+def test_tables_are_checked(change, says):
+    with pytest.raises(ValueError, match=says):
+        judge(means, TRAIN, change(TEST))
+    with pytest.raises(ValueError):
+        judge(means, change(TRAIN), TEST)
+
+
+def test_predictions_by_chance_are_refused():
+    noise = np.random.default_rng(0)
+
+    def by_chance(train, seed):
+        predict = means(train, seed)
+        return lambda pairs: predict(pairs) + noise.normal(0, .1, len(pairs))
+
+    with pytest.raises(Refused, match='or on chance'):
+        judge(by_chance, TRAIN, TEST)
 
 
 def test_an_entry_never_gets_test_ratings():
@@ -102,7 +169,8 @@ def test_parameters_are_counted_in_units_of_32_bits():
     kept = {'a': np.zeros((4, 3), np.float32), 'b': np.zeros(10), 'c': np.zeros(5, np.uint8), 'd': np.zeros(3, bool)}
     assert kept_size(kept).to_dict() == {'numbers': 30, 'bytes': 48 + 80 + 5 + 3, 'parameters': 34}
     assert kept_size({'mean': 3.5})['numbers'] == 1 and kept_size({})['parameters'] == 0
-    for bad in ([1], {'names': np.array(['a'])}, {'objects': np.array([None, 1], dtype=object)}):
+    for bad in ([1], {'names': np.array(['a'])}, {'objects': np.array([None, 1], dtype=object)},
+                {'empty': np.zeros((0, 4160))}, {'4.16,3.5,'*40: np.zeros(1)}, {3: np.zeros(1)}):
         with pytest.raises(Refused):
             kept_size(bad)
 
@@ -141,6 +209,40 @@ def has_numbers_in_its_code(kept, pairs):
     table = np.array([1., 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
                       21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38])
     return table[pairs['movie']]
+
+
+def with_code(expression):
+    space = {'np': np}
+    exec(f'def predict(kept, pairs):\n    return {expression}', space)
+    return space['predict']
+
+
+NESTED = tuple((x/10, (x/7, x)) for x in range(20))
+IN_CODE = [f"np.array({[x/10 for x in range(31)]})[pairs['movie']]",
+           f"np.array([part[0] for part in {NESTED}])[pairs['movie'] % 20]",
+           f"(lambda: np.array([part[0] for part in {NESTED}])[pairs['movie'] % 20])()",
+           f"len(({hex(3**700)}).to_bytes(200, 'little')) + np.zeros(len(pairs))",
+           f"len({'4.16,3.5,'*40!r}) + np.zeros(len(pairs))"]
+
+
+@pytest.mark.parametrize('expression', IN_CODE)
+def test_numbers_in_the_code_are_counted(expression):
+    with pytest.raises(Refused, match='kept in arrays'):
+        judge(keeps(with_code(expression)), TRAIN, TEST)
+
+
+def test_a_few_numbers_in_the_code_are_allowed():
+    predict = with_code("kept['mean'][0] + 0*np.array([1, 2.5, (3 + 4j).real])[pairs['movie'] % 3]")
+    assert np.isfinite(judge(keeps(predict), TRAIN, TEST))
+
+
+def test_the_largest_size_is_reported():
+    entry = Weighed(lambda train, seed: ({'mean': np.full(1000 if seed == 1 else 10, 3, np.float32)}, constant))
+    sizes = []
+    for seed in range(3):
+        judge(entry, TRAIN, TEST, seed, mirror=False)
+        sizes.append(entry.size['parameters'])
+    assert sizes == [10, 1000, 1000]
 
 
 def test_a_model_can_not_be_smuggled():
@@ -195,10 +297,35 @@ def test_the_highest_can_be_the_best():
     assert 'place' not in RESULTS
 
 
-def test_a_race_takes_turns(monkeypatch):
+def test_a_race_takes_turns_with_another_seed_in_each_round(monkeypatch):
     order, clock = [], iter(range(100))
     monkeypatch.setattr(projects.time, 'process_time', lambda: next(clock))
-    entries = {name: lambda train, seed, name=name: order.append((name, seed)) for name in 'ab'}
-    seconds = race(entries, TRAIN, rounds=3, seed=7)
-    assert order == [('a', 7), ('b', 7)]*3
+
+    def racer(name):
+        def entry(train, seed):
+            order.append((name, seed))
+            return lambda pairs: order.append((name, list(pairs)))
+        return entry
+
+    asked = TEST[['user', 'movie']]
+    seconds = race({name: racer(name) for name in 'ab'}, TRAIN, asked, rounds=3, seed=7)
+    each = [[(name, seed), (name, ['user', 'movie'])] for seed in (7, 8, 9) for name in 'ab']
+    assert order == sum(each, [])
     assert seconds.shape == (3, 2) and (seconds == 1).all(axis=None)
+
+
+def test_a_race_measures_the_first_prediction(monkeypatch):
+    clock = [0]
+    monkeypatch.setattr(projects.time, 'process_time', lambda: clock[0])
+
+    def lazy(train, seed):
+        def ask(pairs):
+            clock[0] += 5
+        return ask
+
+    def busy(train, seed):
+        clock[0] += 5
+        return lambda pairs: None
+
+    seconds = race({'lazy': lazy, 'busy': busy}, TRAIN, TEST[['user', 'movie']], rounds=2)
+    assert (seconds == 5).all(axis=None)

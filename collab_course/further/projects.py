@@ -10,7 +10,7 @@ import time
 import builtins
 from types import CodeType, FunctionType, ModuleType
 import numpy as np, pandas as pd
-from ..checks import check_number, check_table
+from ..checks import check_number, check_table, column_names
 
 # %% ../../nbs/further/17_projects.ipynb #17011
 class Refused(ValueError):
@@ -32,6 +32,26 @@ def as_predictions(
         raise Refused(f'{n:,} of {len(preds):,} predictions are not finite numbers.')
     return preds
 
+def check_tables(
+    train, test # as in `judge`
+): # both with their first three columns
+    "Check the tables: the same three names, and a number in each row of the third column"
+    for table in (train, test):
+        check_table(table)
+    names = column_names(train.iloc[:,:3], [None]*3)
+    if list(test.columns[:3]) != names:
+        raise ValueError(f'test must begin with the columns {names}, like train, not with '
+                         f'{list(test.columns[:3])}.')
+    for which, table in (('train', train), ('test', test)):
+        stars = table.iloc[:,2]
+        if not len(table):
+            raise ValueError(f'{which} has no rows.')
+        if not pd.api.types.is_numeric_dtype(stars):
+            raise ValueError(f'Column {names[2]!r} of {which} must have numbers.')
+        if n := (~np.isfinite(stars.to_numpy(float))).sum():
+            raise ValueError(f'Column {names[2]!r} of {which} has no number in {n:,} rows.')
+    return train.iloc[:,:3], test.iloc[:,:3]
+
 def train_and_ask(
     entry, train, pairs, seed # as in `judge`
 ) -> np.ndarray: # a number for each row of `pairs`
@@ -40,8 +60,10 @@ def train_and_ask(
     preds = as_predictions(predict, pairs)
     half = np.random.default_rng(seed).permutation(len(pairs))[:len(pairs)//2]
     again = as_predictions(predict, pairs.iloc[half].reset_index(drop=True))
-    if len(half) and abs(again - preds[half]).max() > .01:
-        raise Refused('The prediction for a pair depends on which other pairs are asked for.')
+    limit = .01*train.iloc[:,2].std(ddof=0)
+    if len(half) and abs(again - preds[half]).max() > limit + 1e-6*abs(preds).max():
+        raise Refused('The prediction for a pair depends on which other pairs are asked for, '
+                      'or on chance.')
     return preds
 
 def rms(errors):
@@ -51,13 +73,12 @@ def rms(errors):
 # %% ../../nbs/further/17_projects.ipynb #17013
 def judge(
     entry, # function of training ratings and a seed that returns a function of pairs
-    train, test, # a `DataFrame` each, with the rating in the third column
+    train, test, # a `DataFrame` each: user, item and rating in the first three columns
     seed:int=0, # for the entry
     mirror:bool=True # train once more on mirrored ratings, to see if the entry knows the others?
 ) -> float:
     "RMSE of an entry on test ratings that it can't see; `Refused` if it breaks a rule"
-    for table in (train, test):
-        check_table(table)
+    train, test = check_tables(train, test)
     name = train.columns[2]
     pairs = test.drop(columns=name).reset_index(drop=True)
     stars = test[name].to_numpy(float)
@@ -66,9 +87,11 @@ def judge(
         ends = train[name].min() + train[name].max()
         mirrored = train.assign(**{name: ends - train[name]})
         in_mirror = rms(train_and_ask(entry, mirrored, pairs, seed) - (ends - stars))
-        if in_mirror > error + .05:
-            raise Refused(f'With mirrored ratings, the RMSE is {in_mirror:.2f} instead of '
-                          f'{error:.2f}. The entry uses ratings that are not in train.')
+        if in_mirror > error + .05*train[name].std(ddof=0):
+            raise Refused(f'With mirrored ratings, the RMSE is {in_mirror:.3g} instead of '
+                          f"{error:.3g}. The entry knows something about ratings that isn't in "
+                          'train: other ratings, or a constant such as 3.5 (use the mean of '
+                          'train).')
     return error
 
 # %% ../../nbs/further/17_projects.ipynb #17018
@@ -102,8 +125,12 @@ def kept_size(
     "The size of what a model keeps after training; 32 bits are one parameter"
     if not isinstance(kept, dict):
         raise Refused(f'What is kept must be a dict of arrays, not {type(kept).__name__}.')
+    if not all(isinstance(name, str) for name in kept) or sum(map(len, kept)) > 300:
+        raise Refused('The names of what is kept must be text, of 300 letters at most.')
     arrays = {name: np.asarray(array) for name, array in kept.items()}
     for name, array in arrays.items():
+        if not array.size:
+            raise Refused(f'{name!r} is empty.')
         if array.dtype.kind not in 'biuf':
             raise Refused(f'{name!r} must be an array of numbers, not of {array.dtype}.')
     n_bytes = sum(array.nbytes for array in arrays.values())
@@ -112,15 +139,21 @@ def kept_size(
 
 # %% ../../nbs/further/17_projects.ipynb #17022
 #| code-fold: true
-def constants(code):
-    "The constants in the code of a function and of the functions in it"
-    for value in code.co_consts:
-        if isinstance(value, CodeType):
-            yield from constants(value)
-        elif isinstance(value, (tuple, frozenset)):
-            yield from value
-        else:
-            yield value
+def constants(value):
+    "The constants in the code of a function, of the functions in it, and in nested tuples"
+    if isinstance(value, CodeType):
+        value = value.co_consts
+    if isinstance(value, (tuple, frozenset)):
+        for part in value:
+            yield from constants(part)
+    else:
+        yield value
+
+def n_numbers(value):
+    "How many numbers a constant counts for: a long integer is several"
+    if isinstance(value, int):
+        return 1 + value.bit_length()//32
+    return int(isinstance(value, (float, complex)))
 
 def sealed(predict):
     "A copy of a function that can use its arguments, modules and Python's built-in functions"
@@ -129,10 +162,10 @@ def sealed(predict):
     if predict.__closure__ or predict.__defaults__ or predict.__kwdefaults__:
         raise Refused('predict must not use variables from outside or default values.')
     found = list(constants(predict.__code__))
-    n_numbers = sum(isinstance(value, (int, float, complex)) for value in found)
+    n = sum(n_numbers(value) for value in found)
     n_letters = sum(len(value) for value in found if isinstance(value, (str, bytes)))
-    if n_numbers > 30 or n_letters > 300:
-        raise Refused(f'The code of predict has {n_numbers} numbers and {n_letters} letters in it. '
+    if n > 30 or n_letters > 300:
+        raise Refused(f'The code of predict has {n} numbers and {n_letters} letters in it. '
                       'Numbers that were learned must be kept in arrays.')
     modules = {name: value for name, value in predict.__globals__.items()
                if isinstance(value, ModuleType)}
@@ -141,7 +174,7 @@ def sealed(predict):
 # %% ../../nbs/further/17_projects.ipynb #17023
 #| code-fold: true
 class Weighed:
-    "An entry for `judge` whose model is a dict of arrays, and its size after the last training"
+    "An entry for `judge` whose model is a dict of arrays, and its largest size in all trainings"
     def __init__(self,
         entry # function of training ratings and a seed: what is kept, a function of that and pairs
     ):
@@ -149,7 +182,8 @@ class Weighed:
 
     def __call__(self, train, seed): # as in `judge`; returns a function of pairs
         kept, predict = self.entry(train, seed)
-        self.size = kept_size(kept)
+        size = kept_size(kept)
+        self.size = size if self.size is None else np.maximum(self.size, size)
         predict = sealed(predict)
         kept = {name: np.array(array) for name, array in kept.items()}
         return lambda pairs: predict({name: array.copy() for name, array in kept.items()}, pairs)
@@ -159,16 +193,17 @@ class Weighed:
 def race(
     entries, # a dict of entries as in `judge`, by name
     train, # a `DataFrame`
+    asked, # the pairs to predict, a `DataFrame` without ratings
     rounds:int=5, # how often each entry is trained
-    seed:int=0 # for the entries
+    seed:int=0 # for the entries in the first round; each round has another
 ) -> pd.DataFrame: # rounds x entries: seconds of computing
-    "Train entries in turn, and measure the time"
+    "Train entries in turn, and measure the time to the first predictions"
     rounds = check_number('rounds', rounds, 1, whole=True)
     seconds = {name: [] for name in entries}
-    for _ in range(rounds):
+    for k in range(rounds):
         for name, entry in entries.items():
-            own = train.copy()
+            own, pairs = train.copy(), asked.copy()
             start = time.process_time()
-            entry(own, seed)
+            entry(own, seed + k)(pairs)
             seconds[name].append(time.process_time() - start)
     return pd.DataFrame(seconds)
