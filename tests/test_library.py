@@ -124,7 +124,7 @@ OWN = {
     'further.sequences.training_pairs': 'histories length',
     'further.sequences.fit_next': 'watches',
     'further.sequences.next_scores': 'histories',
-    'further.projects.judge': 'entry mirror',
+    'further.projects.judge_entry': 'entry mirror',
     'further.projects.leaderboard': 'results by digits highest',
     'further.projects.kept_size': 'kept',
     'further.projects.Weighed.__init__': 'entry',

@@ -3,7 +3,7 @@ import numpy as np, pandas as pd
 import pytest
 
 from collab_course.further import projects
-from collab_course.further.projects import Refused, Weighed, judge, kept_size, leaderboard, race
+from collab_course.further.projects import Refused, Weighed, judge_entry, kept_size, leaderboard, race
 
 rng = np.random.default_rng(0)
 quality = rng.normal(3.3, 1, 30)
@@ -20,8 +20,8 @@ def means(train, seed):
 
 def test_an_honest_entry_gets_the_error_that_it_has():
     preds = TEST['movie'].map(TRAIN.groupby('movie')['rating'].mean())
-    assert judge(means, TRAIN, TEST) == pytest.approx(((preds - TEST['rating'])**2).mean()**.5)
-    assert judge(means, TRAIN, TEST, mirror=False) == judge(means, TRAIN, TEST)
+    assert judge_entry(means, TRAIN, TEST) == pytest.approx(((preds - TEST['rating'])**2).mean()**.5)
+    assert judge_entry(means, TRAIN, TEST, mirror=False) == judge_entry(means, TRAIN, TEST)
 
 
 def looks_up(train, seed):
@@ -44,9 +44,9 @@ LEAKS = [looks_up, means_of_everything, a_tenth_looked_up]
 
 @pytest.mark.parametrize('entry', LEAKS)
 def test_a_leaking_entry_is_refused(entry):
-    assert judge(entry, TRAIN, TEST, mirror=False) < judge(means, TRAIN, TEST)
+    assert judge_entry(entry, TRAIN, TEST, mirror=False) < judge_entry(means, TRAIN, TEST)
     with pytest.raises(Refused, match='mirrored.*other ratings, or a constant such as 3.5'):
-        judge(entry, TRAIN, TEST)
+        judge_entry(entry, TRAIN, TEST)
 
 
 @pytest.mark.parametrize('scale,start', [(20, 0), (.05, -1), (1e-6, 0), (1e6, 5)])
@@ -65,11 +65,11 @@ def test_the_limits_depend_on_the_scale_of_the_numbers(scale, start):
         predict = plain(train, seed)
         return lambda pairs: predict(pairs) + scale*.1*np.arange(len(pairs))/len(pairs)
 
-    assert judge(plain, train, test)/scale == pytest.approx(judge(plain, TRAIN, TEST), rel=1e-4)
+    assert judge_entry(plain, train, test)/scale == pytest.approx(judge_entry(plain, TRAIN, TEST), rel=1e-4)
     with pytest.raises(Refused, match='mirrored'):
-        judge(leaking, train, test)
+        judge_entry(leaking, train, test)
     with pytest.raises(Refused, match='or on chance'):
-        judge(restless, train, test)
+        judge_entry(restless, train, test)
 
 
 def test_only_three_columns_are_handed_on():
@@ -85,7 +85,7 @@ def test_only_three_columns_are_handed_on():
         return ask
 
     more = [table.assign(copy=table['rating']) for table in (TRAIN, TEST)]
-    assert judge(curious, *more) == judge(means, TRAIN, TEST)
+    assert judge_entry(curious, *more) == judge_entry(means, TRAIN, TEST)
     assert set(map(tuple, seen)) == {('user', 'movie', 'rating'), ('user', 'movie')}
 
 
@@ -97,9 +97,9 @@ def test_only_three_columns_are_handed_on():
     (lambda table: table.assign(rating=table['rating'].astype(str)), 'numbers')])
 def test_tables_are_checked(change, says):
     with pytest.raises(ValueError, match=says):
-        judge(means, TRAIN, change(TEST))
+        judge_entry(means, TRAIN, change(TEST))
     with pytest.raises(ValueError):
-        judge(means, change(TRAIN), TEST)
+        judge_entry(means, change(TRAIN), TEST)
 
 
 def test_predictions_by_chance_are_refused():
@@ -110,7 +110,7 @@ def test_predictions_by_chance_are_refused():
         return lambda pairs: predict(pairs) + noise.normal(0, .1, len(pairs))
 
     with pytest.raises(Refused, match='or on chance'):
-        judge(by_chance, TRAIN, TEST)
+        judge_entry(by_chance, TRAIN, TEST)
 
 
 def test_an_entry_never_gets_test_ratings():
@@ -124,7 +124,7 @@ def test_an_entry_never_gets_test_ratings():
             return predict(pairs)
         return ask
 
-    judge(curious, TRAIN, TEST, mirror=False)
+    judge_entry(curious, TRAIN, TEST, mirror=False)
     for train, pairs in seen:
         assert list(pairs) == ['user', 'movie'] and len(train) == len(TRAIN)
         assert list(pairs.index) == list(range(len(pairs))) # not the index of the ratings
@@ -143,7 +143,7 @@ def test_an_entry_can_not_change_the_ratings():
             return res
         return ask
 
-    assert judge(rude, TRAIN, TEST) == judge(means, TRAIN, TEST)
+    assert judge_entry(rude, TRAIN, TEST) == judge_entry(means, TRAIN, TEST)
     pd.testing.assert_frame_equal(TRAIN, before)
 
 
@@ -155,12 +155,12 @@ def test_an_entry_can_not_change_the_ratings():
     (lambda train, seed: lambda pairs: pairs['user'].map(pairs['user'].value_counts(sort=False)), 'depends')])
 def test_answers_that_break_a_rule(entry, says):
     with pytest.raises(Refused, match=says):
-        judge(entry, TRAIN, TEST)
+        judge_entry(entry, TRAIN, TEST)
 
 
 def test_a_table_is_needed():
     with pytest.raises(ValueError, match='DataFrame'):
-        judge(means, TRAIN.to_numpy(), TEST)
+        judge_entry(means, TRAIN.to_numpy(), TEST)
 
 
 # --- weighing
@@ -189,7 +189,7 @@ def constant(kept, pairs):
 def test_what_is_kept_is_weighed():
     entry = keeps(constant)
     assert entry.size is None
-    assert judge(entry, TRAIN, TEST) == pytest.approx(TEST['rating'].std(), abs=.1)
+    assert judge_entry(entry, TRAIN, TEST) == pytest.approx(TEST['rating'].std(), abs=.1)
     assert entry.size['parameters'] == 1
 
 
@@ -228,19 +228,19 @@ IN_CODE = [f"np.array({[x/10 for x in range(31)]})[pairs['movie']]",
 @pytest.mark.parametrize('expression', IN_CODE)
 def test_numbers_in_the_code_are_counted(expression):
     with pytest.raises(Refused, match='kept in arrays'):
-        judge(keeps(with_code(expression)), TRAIN, TEST)
+        judge_entry(keeps(with_code(expression)), TRAIN, TEST)
 
 
 def test_a_few_numbers_in_the_code_are_allowed():
     predict = with_code("kept['mean'][0] + 0*np.array([1, 2.5, (3 + 4j).real])[pairs['movie'] % 3]")
-    assert np.isfinite(judge(keeps(predict), TRAIN, TEST))
+    assert np.isfinite(judge_entry(keeps(predict), TRAIN, TEST))
 
 
 def test_the_largest_size_is_reported():
     entry = Weighed(lambda train, seed: ({'mean': np.full(1000 if seed == 1 else 10, 3, np.float32)}, constant))
     sizes = []
     for seed in range(3):
-        judge(entry, TRAIN, TEST, seed, mirror=False)
+        judge_entry(entry, TRAIN, TEST, seed, mirror=False)
         sizes.append(entry.size['parameters'])
     assert sizes == [10, 1000, 1000]
 
@@ -249,10 +249,10 @@ def test_a_model_can_not_be_smuggled():
     table = np.ones(1000)
     for predict in (lambda kept, pairs: table[pairs['movie']], has_a_default, has_numbers_in_its_code, len):
         with pytest.raises(Refused):
-            judge(keeps(predict), TRAIN, TEST)
+            judge_entry(keeps(predict), TRAIN, TEST)
     for predict in (uses_a_global, calls_a_helper):
         with pytest.raises(NameError):
-            judge(keeps(predict), TRAIN, TEST)
+            judge_entry(keeps(predict), TRAIN, TEST)
 
 
 def test_arrays_can_not_grow_after_weighing():
