@@ -227,7 +227,7 @@ f13f = define('f13f', title='A better error, a worse list',
     a user's bias improves the error without changing any list.
 
     A common answer is that popularity is cheating. It isn't, as long as the question is what users
-    will watch. Whether that is the right question is another matter.
+    will watch. Whether that is the right question is [another matter](13_what_they_watch.ipynb).
     """,
     code="""
     import numpy as np
