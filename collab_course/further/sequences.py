@@ -6,11 +6,11 @@
 __all__ = ['histories', 'SelfAttention', 'NextWatch', 'pad', 'training_pairs', 'fit_next', 'next_scores', 'MeanOfHistory']
 
 # %% ../../nbs/further/14b_what_comes_next.ipynb #seq00004
-import numpy as np, pandas as pd, torch
+import numpy as np, torch
 from torch import nn
 from torch.nn import functional as F
-from fastai.basics import set_seed
 from ..checks import check_number
+from .two_stages import follows_soon
 
 # %% ../../nbs/further/14b_what_comes_next.ipynb #seq00013
 def histories(
@@ -22,11 +22,8 @@ def histories(
     "The watches of each user in the order of the pages, shuffled within each page"
     user, item, time_name = watches.columns[:3]
     watches = watches.sort_values([user, time_name, item], kind='stable')
-    is_number = pd.api.types.is_numeric_dtype(watches[time_name])
-    longest = gap if is_number else pd.Timedelta(seconds=gap)
-    is_near = watches.groupby(user)[time_name].diff() <= longest
     draw = np.random.default_rng(seed).random(len(watches))
-    order = np.lexsort((draw, (~is_near).cumsum()))
+    order = np.lexsort((draw, (~follows_soon(watches, gap)).cumsum()))
     rows = users.get_indexer(watches[user])[order]
     numbers = items.get_indexer(watches[item])[order] + 1
     if len(rows) and (rows.min() < 0 or numbers.min() < 1):

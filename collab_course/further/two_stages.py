@@ -97,6 +97,18 @@ def rerank(
     order = (-scores).argsort(axis=1, kind='stable')
     return np.take_along_axis(candidates, order, axis=1)
 
+# %% ../../nbs/further/13c_two_stages.ipynb #two00077h
+#| code-fold: true
+def follows_soon(
+    watches, # user, item and time (a date, or seconds) in the first three columns, sorted by both
+    seconds # longest pause
+) -> pd.Series: # bool, by watch
+    "Does each watch follow another one by the same user after at most `seconds`?"
+    user, _, time_name = watches.columns[:3]
+    is_number = pd.api.types.is_numeric_dtype(watches[time_name])
+    longest = seconds if is_number else pd.Timedelta(seconds=seconds)
+    return watches.groupby(user)[time_name].diff() <= longest
+
 # %% ../../nbs/further/13c_two_stages.ipynb #two00078
 #| code-fold: true
 def in_new_sessions(
@@ -109,10 +121,6 @@ def in_new_sessions(
     is_later = np.repeat([0, 1], [len(known), len(later)])
     watches = pd.concat([known, later]).assign(is_later=is_later, place=np.arange(len(is_later)))
     watches = watches.sort_values([user, time_name, 'is_later'], kind='stable')
-    hours = check_number('hours', hours)
-    is_number = pd.api.types.is_numeric_dtype(watches[time_name])
-    longest = 3600*hours if is_number else pd.Timedelta(hours=hours)
-    follows = watches.groupby(user)[time_name].diff() <= longest
-    session = (~follows).cumsum()
+    session = (~follows_soon(watches, 3600*check_number('hours', hours))).cumsum()
     is_new = watches['is_later'].groupby(session).transform('min') == 1
     return is_new.iloc[watches['place'].argsort(kind='stable')].to_numpy()[len(known):]
