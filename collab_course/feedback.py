@@ -8,7 +8,7 @@ __all__ = ['enthusiasts', 'cap_ratings', 'sprinkle', 'thompson']
 # %% ../nbs/07b_feedback.ipynb #bc93b5c5
 import numpy as np, pandas as pd
 from .checks import check_number
-from .als import als, crosstab_array, expected_array, item_flags, labelled
+from .als import crosstab_array, expected_array, item_flags, labelled
 
 # %% ../nbs/07b_feedback.ipynb #8305db9d
 def _check_fans(kind, expected, names, table):

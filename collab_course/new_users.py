@@ -16,7 +16,7 @@ from .named_models import NamedModel, model_from_tables
 from .many_models import fit_many
 from .weight_decay import shrunk_means
 from .interpretation import tables
-from .bootstrapping import mean_and_offset, recommend
+from .bootstrapping import mean_and_offset
 from .ridge import ridge_rows
 
 # %% ../nbs/side/new_users.ipynb #f5ccbc76

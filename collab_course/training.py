@@ -6,7 +6,7 @@
 __all__ = ['baseline_mse', 'pair_idxs', 'predict', 'mse', 'RatingsLearner', 'fit', 'losses']
 
 # %% ../nbs/side/training.ipynb #91c60fc8
-import numpy as np, pandas as pd, torch
+import pandas as pd, torch
 from torch import nn, Tensor
 from fastai.basics import Learner
 from .checks import (

@@ -168,6 +168,24 @@ def test_public_names_are_few():
     assert len(names) <= 66, sorted(names)
 
 
+def unused_imports(source):
+    "Names that a module imports and never mentions"
+    tree = ast.parse(source)
+    imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    names = {(alias.asname or alias.name).split('.')[0] for node in imports for alias in node.names}
+    return names - {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - {'*'}
+
+
+EXPORTED = sorted(path for path in (ROOT/'collab_course').rglob('[a-z]*.py') if path.stem != 'all')
+
+
+@pytest.mark.parametrize('path', EXPORTED, ids=lambda path: path.relative_to(ROOT/'collab_course').as_posix())
+def test_a_module_imports_only_what_it_uses(path):
+    "What only the notebook needs belongs into a cell that isn't exported"
+    assert unused_imports('import numpy as np, torch\nfrom a import b\nnp.pi') == {'torch', 'b'}
+    assert not unused_imports(path.read_text(encoding='utf-8'))
+
+
 @pytest.mark.parametrize('name', FUNCTIONS)
 def test_arguments_are_called_what_they_are_called_elsewhere(name):
     arguments = set(inspect.signature(FUNCTIONS[name]).parameters) - {'self', 'cls'}

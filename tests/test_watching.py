@@ -199,6 +199,16 @@ def test_metrics_agree_with_implicit(k):
     assert theirs['precision'] == pytest.approx(hits/best) # of all users together, at most 1
 
 
+def test_the_course_has_one_precision_recall_and_ndcg():
+    from collab_course.evaluation import ranking_metrics
+    scores, seen, relevant, k = random_case(5)
+    lists = best_unseen(scores, seen, k)
+    ours = list_metrics_by_user(lists, relevant, seen)
+    wanted = relevant.toarray()[ours.index] > 0
+    of_evaluate = ranking_metrics(np.take_along_axis(wanted, lists[ours.index], axis=1), wanted.sum(axis=1))
+    np.testing.assert_allclose(ours[of_evaluate.columns], of_evaluate)
+
+
 def test_map_by_hand():
     lists = np.array([[0, 1, 2, 3]])
     relevant, seen = csr_matrix([[1, 0, 1, 0, 1]]), csr_matrix((1, 5))

@@ -7,7 +7,7 @@ __all__ = ['f10a', 'f10b', 'f10c', 'f10d', 'f10e', 'f10f', 'f10g', 'f10h', 'f10i
 
 # %% ../../nbs/exercises/10_benchmarks.ipynb #cb2b6264
 from statistics import NormalDist
-import numpy as np, torch
+import numpy as np
 from .engine import Mistake, Option, as_numbers, by_property, define, same
 
 # %% ../../nbs/exercises/10_benchmarks.ipynb #e9950e81

@@ -6,7 +6,7 @@
 __all__ = ['f11a', 'f11b', 'f11c']
 
 # %% ../../nbs/exercises/11_cross_entropy.ipynb #6982d5cb
-import numpy as np, torch
+import numpy as np
 from .engine import Mistake, Option, by_property, define
 
 # %% ../../nbs/exercises/11_cross_entropy.ipynb #d9d1b85b

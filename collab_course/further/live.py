@@ -7,7 +7,6 @@ __all__ = ['examination', 'simulate_visits', 'compare_groups', 'users_needed', '
 
 # %% ../../nbs/further/13e_offline_and_live.ipynb #live006
 import numpy as np, pandas as pd
-from scipy.special import expit
 from scipy.stats import norm
 from ..checks import check_number
 

@@ -9,7 +9,7 @@ __all__ = ['ips_estimates', 'count_propensities', 'factor_propensities', 'star_p
 from dataclasses import dataclass
 import numpy as np, pandas as pd, torch
 from torch.nn import functional as F
-from ..als import als, crosstab_array, labelled
+from ..als import crosstab_array, labelled
 from ..checks import check_number
 from ..world import MEAN, NOISE, make_counts, make_movies, make_users, stars
 
