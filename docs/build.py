@@ -16,7 +16,7 @@ ROOT = DOCS.parent
 CFG = get_config(path=ROOT)
 PLACES = Places(ROOT)
 SIDE, FURTHER, MAKERS = 'side/', 'further/', 'exercises/'
-NO_CELL = ('\n\nYou can only read this page. To have your answers checked, '
+NO_CELL = ('\n\n[You can only read this page. To have your answers checked,]{{.only-read}} ' # or what questions.js says
            '[run the course]({up}index.ipynb#how-to-start){hosts}.')
 QUESTION = r'([qrs]\d+|f\d+[a-z])' # the name of one, as of f10a in chapter 10
 

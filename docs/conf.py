@@ -5,7 +5,7 @@ from nbdev.config import get_config
 
 CFG = get_config(path=__file__)
 project, author, copyright = CFG.title, CFG.author, CFG.copyright
-extensions = ['myst_nb', 'sphinx_copybutton', 'sphinx-mathjax-offline']
+extensions = ['myst_nb', 'sphinx_copybutton', 'sphinx-mathjax-offline', 'questions']
 
 nb_execution_mode = 'off'
 nb_merge_streams = True
