@@ -1,11 +1,11 @@
 /* Questions that are answered with letters become forms, with the verdicts and hints of the notebook.
    All texts come from two scripts of the page, which docs/questions.py writes:
-     course     {states, chapters}: the words of the board, and the questions with letters by chapter
-     questions  {name: question}: the questions on this page
+     course-data     {states, chapters}: the words of the board, and the questions with letters by chapter
+     questions-data  {name: question}: the questions on this page
    What the reader answers stays in the browser. */
 (() => {
 'use strict';
-const read = id => JSON.parse(document.getElementById(id)?.textContent ?? 'null');
+const read = id => JSON.parse(document.getElementById(`${id}-data`)?.textContent ?? 'null');
 const course = read('course'), questions = read('questions') ?? {};
 if (!course) return;
 
@@ -117,10 +117,12 @@ function orderInput(name, question, list) {
     return found;
   }
   function show() {
-    const items = order.map((letter, i) => make('li', {}, ...texts[letter].cloneNode(true).childNodes,
-      ' ', ...(i > 0 ? [button(letter, -1)] : []),
-      ...(i < order.length - 1 ? [button(letter, 1)] : [])));
-    steps.replaceChildren(...items);
+    steps.replaceChildren(...order.map((letter, i) => {
+      const buttons = make('span', {className: 'moves'});
+      if (i > 0) buttons.append(button(letter, -1));
+      if (i < order.length - 1) buttons.append(button(letter, 1));
+      return make('li', {}, make('div', {}, texts[letter].cloneNode(true), buttons));
+    }));
     yours.hidden = !order.length;
   }
   const yours = make('div', {className: 'order'}, make('p', {}, 'Your order:'), steps);
@@ -145,6 +147,7 @@ function hintButton(name, question, nudge) {
     shown.push(text);
     hints.append(make('div', {innerHTML: `<p><strong>${name}: ${title}</strong></p>${text}`}));
     typeset(hints);
+    hints.lastChild.scrollIntoView({block: 'nearest'});
   }
   function hint() {
     const forAnswer = nudge.last, left = question.hints.filter(text => !shown.includes(text));
@@ -164,7 +167,7 @@ function hintButton(name, question, nudge) {
 }
 
 function addForm(name, question, card) {
-  const list = [...card.querySelectorAll('ul')].at(-1), form = make('form', {className: 'answer-here'});
+  const list = [...card.querySelectorAll('ul')].at(-1), form = make('form', {className: 'answer-here', autocomplete: 'off'});
   list.before(form);
   const isChoice = question.kind === 'choice';
   const input = (isChoice ? choiceInput : orderInput)(name, question, list);
@@ -189,6 +192,7 @@ function addForm(name, question, card) {
     verdict.dataset.misconception = found.name ?? '';
     verdict.innerHTML = `<p><strong>${name}: ${found.right ? 'right' : 'not yet'}</strong></p>${found.says}`;
     typeset(verdict);
+    verdict.scrollIntoView({block: 'nearest'});
     nudge.last = found.nudge;
     note(name, {tries: 1, solved: found.right ? 'alone' : '', picked});
   });
@@ -217,7 +221,7 @@ const states = {}; // name: the element that shows the state of this question
 
 function addTo(name, question) {
   const cards = [...document.querySelectorAll(`section[aria-label^="${name} · "]`)];
-  const card = cards.find(found => !found.ariaLabel.endsWith(': the answer'));
+  const card = cards.find(found => !found.getAttribute('aria-label').endsWith(': the answer'));
   if (!card) return;
   if (question.kind === 'code') addHints(name, question, card);
   else states[name] = addForm(name, question, card);

@@ -95,7 +95,7 @@ def order(d, n_tries=30):
 def run(path, name, cell_id, places=PLACES):
     "HTML that says where to answer question `name` with code, in a cell of the notebook at `path`"
     if not places.published:
-        return (f"To answer this question with code, run <code>make study</code> in the course's folder "
+        return ("To have an answer checked, run <code>make study</code> in the course's folder "
                 f'and open <code>{path}</code> at {name}.')
     urls = {host: url.format(path=f'nbs/{path}', **places.settings) for host, url in HOSTS.items()}
     urls['Colab'] += f'#scrollTo={cell_id}' # the others can't open a notebook at a cell
@@ -135,12 +135,14 @@ def course():
 def add_script(app, id, data):
     "Put `data` into the page that is being written"
     text = json.dumps(data, ensure_ascii=False, separators=(',', ':')).replace('<', r'\u003c')
-    app.add_js_file(None, body=text, type='application/json', id=id)
+    app.add_js_file(None, body=text, type='application/json', id=f'{id}-data')
 
 def add_data(app, page, template, context, doctree):
     "Put the data of a page into it"
     if engine is None:
         return
+    if 'class="math' in context.get('body', ''): # also where only a question has a formula
+        context['has_maths_elements'] = True
     add_script(app, 'course', course())
     here = {name: question(name, f'{page}.ipynb', id) for name, id in asked(page).items()}
     if here:
@@ -153,5 +155,5 @@ def setup(app):
     app.connect('config-inited', add_files)
     app.add_css_file('questions.css')
     app.add_js_file('questions.js', loading_method='defer')
-    app.connect('html-page-context', add_data)
+    app.connect('html-page-context', add_data, priority=400) # before Sphinx adds MathJax
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
