@@ -237,8 +237,8 @@ function sayWhatCanBeAnswered() {
   const reader = document.querySelector('.only-read');
   if (!reader || kinds.every(kind => kind === 'code')) return;
   reader.textContent = kinds.includes('code')
-    ? 'You can answer the questions with letters on this page. Your answers stay in this browser. To have code checked,'
-    : 'You can answer the questions on this page. Your answers stay in this browser. To try things out in code,';
+    ? 'You can answer the multiple-choice questions here, and your answers stay in this browser. To have code checked,'
+    : 'You can answer the questions here, and your answers stay in this browser. To try things out in code,';
 }
 
 

@@ -48,7 +48,12 @@ def verdict(d, answer):
         says, name, nudge, right = d.check(*answer, rng=None), None, None, True
     except engine.Wrong as e:
         says, name, nudge, right = e.says, e.misconception, e.nudge, False
-    return {'right': right, 'says': says, 'name': name, 'nudge': nudge and to_html(nudge)}
+    return {'right': right, 'says': says, 'name': name, 'nudge': nudge}
+
+def rendered(verdict):
+    "A verdict with its texts as HTML"
+    nudge = verdict['nudge']
+    return verdict | {'says': to_html(verdict['says']), 'nudge': nudge and to_html(nudge)}
 
 def choice(d):
     "The explanation of each option, and the text for an answer that lacks some"
@@ -60,7 +65,7 @@ def choice(d):
             found |= {'right': True, 'name': None}
             more = to_html(rest)
         item = re.search('<li>(.*)</li>', to_html(line), re.DOTALL)[1]
-        options[letter] = found | {'says': item}
+        options[letter] = rendered(found) | {'says': item}
     n_right = sum(option['right'] for option in options.values())
     return {'options': options, 'more': more, 'one': n_right == 1}
 
@@ -72,7 +77,6 @@ def order(d, n_tries=30):
     verdicts, rng = [], random.Random(0)
     def number(answer):
         found = verdict(d, answer)
-        found |= {'says': to_html(found['says'])}
         if found not in verdicts:
             verdicts.append(found)
         return verdicts.index(found)
@@ -90,7 +94,7 @@ def order(d, n_tries=30):
             shuffled = {''.join(rng.sample(picked, n)) for _ in range(n_tries)}
             alike = len({number(answer) for answer in [picked, *sorted(shuffled)]}) == 1
             sets[picked] = number(picked) if alike else beginnings('', picked)
-    return {'verdicts': verdicts, 'sets': sets}
+    return {'verdicts': [rendered(found) for found in verdicts], 'sets': sets}
 
 def run(path, name, cell_id, places=PLACES):
     "HTML that says where to answer question `name` with code, in a cell of the notebook at `path`"

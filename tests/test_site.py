@@ -1,5 +1,5 @@
 "The rendered site: its content, its size, its links, and its behavior in a browser that opens it as files"
-import ast, base64, json, re, subprocess, sys, time
+import ast, base64, json, re, sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -51,16 +51,6 @@ class Page(HTMLParser):
                 file, _, anchor = href.partition('#')
                 yield (self.path.parent/file.partition('?')[0]).resolve() if file else self.path, anchor
 
-
-@pytest.fixture(scope='session')
-def site(tmp_path_factory):
-    "The folder of the site, newly built"
-    out = tmp_path_factory.mktemp('site')/'site'
-    start = time.time()
-    built = subprocess.run([sys.executable, ROOT/'docs'/'build.py', out], capture_output=True, text=True, timeout=600)
-    assert built.returncode == 0, built.stderr[-3000:]
-    print(f'built in {time.time()-start:.0f} s')
-    return out
 
 @pytest.fixture(scope='session')
 def pages(site): return {p.relative_to(site).as_posix(): Page(p) for p in sorted(site.rglob('*.html'))}
