@@ -9,7 +9,7 @@ from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 from nbdev.showdoc import show_doc
 from places import Places
-from questions import with_formulas
+from questions import for_site
 from sphinx.cmd.build import main as sphinx
 
 DOCS = Path(__file__).resolve().parent
@@ -83,8 +83,7 @@ def code_cell(cell, up):
         html = o.get('data', {}).get('text/html')
         if html: # the board of questions, or an answer, whose links lead to notebooks
             html = re.sub(r'href="([\w/]+)\.ipynb', rf'href="{up}\1.html', ''.join(html))
-            html = re.sub(rf'\.html">{QUESTION}<', r'.html#\1">\1<', html)
-            o['data']['text/html'] = with_formulas(html) if html.startswith('<section') else html
+            o['data']['text/html'] = for_site(html)
     if re.fullmatch(r'(#.*\n*)*', cell['source']) and not cell['outputs']:
         return None # the cell for a learner's answer, which holds only a comment
     return cell

@@ -197,15 +197,15 @@ function addForm(name, question, card) {
     note(name, {tries: 1, solved: found.right ? 'alone' : '', picked});
   });
   input.restore(noteOf(name).picked.filter(letter => card.querySelector(`input[value="${letter}"]`)));
-  leaveOutCalls(card);
+  leaveOutCalls(name, card);
   return state;
 }
 
 // How to hand over an answer in a notebook is of no use beside a form
-function leaveOutCalls(card) {
+function leaveOutCalls(name, card) {
   const call = /\s[^.?!>]*<code>\w+\.check\([^<]*<\/code>\./; // a sentence with a call of `check`
   for (const paragraph of card.querySelectorAll('p')) {
-    if (paragraph.textContent.startsWith('Answer with ')) paragraph.remove();
+    if (paragraph.textContent.startsWith(`Answer with ${name}.check`)) paragraph.remove();
     else if (call.test(paragraph.innerHTML)) paragraph.innerHTML = paragraph.innerHTML.replace(call, '');
   }
 }

@@ -31,6 +31,13 @@ def with_formulas(text):
     parts[::2] = [re.sub(r'\$([^$\n]+)\$', formula, part) for part in parts[::2]]
     return ''.join(parts)
 
+def for_site(text):
+    "The stored HTML of a question with its formulas set, or of a board with links to each question"
+    if text.startswith('<section'):
+        return with_formulas(text)
+    names = '|'.join(engine._definitions) if engine else 'none'
+    return re.sub(rf'\.html">({names})<', r'.html#\1">\1<', text)
+
 def letters(d):
     "The letters of the options, in a question that lists some"
     return ''.join(re.findall(r'^- \*\*([a-j])\*\*: ', d.ask, re.MULTILINE))

@@ -200,6 +200,16 @@ def test_an_order_by_keyboard_and_a_question_with_code(browser, site):
     assert not tab.faults
     tab.context.close()
 
+def test_formulas_are_set_in_hints_and_answers(browser, site):
+    tab = visit(browser, site, 'further/13c_two_stages.html')
+    tab.locator('#f13g button.hint').click()
+    tab.locator('#f13g .hints mjx-container').first.wait_for()
+    assert '$' not in tab.locator('#f13g .hints').inner_text() and not tab.faults
+    tab.goto((site/'09_questionnaire.html').as_uri()) # where no other text has formulas
+    tab.locator('#s3 summary').last.click()
+    tab.locator('#s3 mjx-container').first.wait_for()
+    tab.context.close()
+
 def test_without_javascript_questions_are_read_as_in_a_notebook(browser, site):
     context = browser.new_context(java_script_enabled=False)
     tab = context.new_page()
