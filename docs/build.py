@@ -10,6 +10,7 @@ from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 from nbdev.showdoc import show_doc
 from places import Places
+import filling, try_it
 from sphinx.cmd.build import main as sphinx
 
 DOCS = Path(__file__).resolve().parent
@@ -142,6 +143,8 @@ def page(nb, path):
     for c in cells:
         if c and c['cell_type'] == 'markdown':
             c['source'] = section_links(local_links(''.join(c['source']), up))
+    try_it.link(path, cells)
+    filling.add(path, cells)
     asked = next((c for c in cells if c and re.fullmatch(f'### {QUESTION}', c['source'].strip())), None)
     if asked: asked['source'] += no_cell(path, up) # at the first question
     runs = not path.startswith(MAKERS) and any(c and c['cell_type'] == 'code' for c in cells)
@@ -180,13 +183,13 @@ def write(src):
     for path in ('index.ipynb', *sum(WINGS.values(), []), ENGINE, *QUESTIONS):
         done[path] = page(json.loads((folder/path).read_text(encoding='utf-8')), path)
     modules = [f'{name} <api/{name}>' for name in MODULES]
-    groups = WINGS | {'collab_course': modules, 'For makers of questions': [ENGINE]}
+    groups = WINGS | {'Chapters': [*WINGS['Chapters'], 'try_it'], 'collab_course': modules, 'For makers of questions': [ENGINE]}
     tocs = [toc(caption, pages) for caption, pages in groups.items() if pages]
     done['index.ipynb']['cells'].append(new_markdown_cell('\n'.join(tocs)))
     questions = toc('The notebooks', [path.removeprefix(MAKERS) for path in QUESTIONS])
     done[ENGINE]['cells'].append(new_markdown_cell(questions))
     texts = {path: json.dumps(nb) for path, nb in done.items()}
-    texts |= {f'api/{name}.md': api(name) for name in MODULES}
+    texts |= {f'api/{name}.md': api(name) for name in MODULES} | {'try_it.md': try_it.page()}
     for path, text in texts.items():
         (src/path).parent.mkdir(parents=True, exist_ok=True)
         (src/path).write_text(text, encoding='utf-8')

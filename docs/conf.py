@@ -14,6 +14,7 @@ myst_heading_anchors = 4
 
 html_theme, html_title, language = 'furo', project, 'en'
 html_static_path, html_css_files, html_js_files = ['site.css', 'site.js'], ['site.css'], ['site.js']
+html_static_path += ['try_it.css', 'try_it.js', 'filling.css', 'filling.js'] # each is loaded by the page that needs it
 html_favicon = 'icon.svg'
 html_copy_source = html_show_sphinx = html_show_search_summary = html_use_index = False
 myst_html_meta = {'description': CFG.description}
