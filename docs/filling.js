@@ -19,7 +19,7 @@ function draw(tag, {text, ...attributes} = {}) {
 
 // --- the table: it is drawn once, and each step changes its colors and numbers
 
-const CELL = 36, LEFT = 44, TOP = 134 // units of the picture
+const CELL = 36, LEFT = 44, TOP = 146 // units of the picture
 const wide = LEFT + nColumns*CELL + 90, tall = TOP + nRows*CELL + 4
 const table = draw('svg', {viewBox: `0 0 ${wide} ${tall}`, role: 'img'})
 data.rows.forEach((name, i) => table.append(

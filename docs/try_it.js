@@ -279,7 +279,7 @@ function add(i) {
   if (!stars.has(i)) {
     stars.set(i, 0)
     $('rated').prepend(entry(i))
-    update()
+    showButtons()
   }
   const radios = [...entryOf(i).querySelectorAll('input')]
   const chosen = radios.find(radio => radio.checked) || radios[0]
@@ -345,6 +345,9 @@ function list(visitor, ratings, best) {
   $('list').tBodies[0].replaceChildren(...best.map(movie => line(visitor, movie)))
   $('basis').textContent = n ? `From ${count(n, 'rating')}. If you have seen one of these, select it and rate it, too.`
     : 'Without ratings, this is what everyone gets. If you have seen one of these, select it and rate it.'
+}
+
+function showButtons() {
   $('none').hidden = stars.size > 0
   $('forget').hidden = stars.size === 0
 }
@@ -379,9 +382,9 @@ function map(visitor, ratings, best) {
   const taken = [] // by labels, and by movies that are rated or recommended
   places.forEach((place, i) => {
     const special = kind(i) !== 'other', [left, up] = [x(place), y(place)]
-    const dot = draw('circle', {class: kind(i), cx: left, cy: up, r: special ? 4 : 2})
-    dot.append(draw('title', {text: data.titles[i]}))
-    picture.append(dot)
+    const point = draw('circle', {class: kind(i), cx: left, cy: up, r: special ? 4 : 2})
+    point.append(draw('title', {text: data.titles[i]}))
+    picture.append(point)
     if (special) taken.push({left: left - 4, right: left + 4, top: up - 4, bottom: up + 4})
   })
   picture.append(draw('path', {class: 'you', d: `M${center.join(' ')}L${x(you)} ${y(you)}`}))
@@ -407,15 +410,15 @@ function map(visitor, ratings, best) {
     if (kind(i) === 'other' && labels < w/16) label(short(data.titles[i]), places[i], 'other')
   }
 
-  const near = [...places.keys()].sort((a, b) => apart(places[a], you) - apart(places[b], you)).slice(0, 3)
-  const sides = [you[0] < 0 ? 'left' : 'right', you[1] < 0 ? 'down' : 'up']
-  const description = ratings.size ? `You are ${sides[0]} and ${sides[1]} of the center. The movies nearest to your point are ` +
-    `${near.map(i => data.titles[i]).join(', ')}.` : 'Without ratings you are in the center. Your first rating will move you.'
+  const gains = [...places.keys()].sort((a, b) => dot(places[b], you) - dot(places[a], you))
+  const names = movies => movies.map(i => short(data.titles[i])).join(', ')
+  const description = ratings.size ? `You are ${you[0] < 0 ? 'left' : 'right'} of the center, and ${you[1] < 0 ? 'below' : 'above'} it. ` +
+    `In these two directions, ${names(gains.slice(0, 3))} gain most for you, and ${names(gains.slice(-3))} lose most.`
+    : 'Without ratings you are in the center. Your first rating will move you.'
   picture.setAttribute('aria-label', `A map of ${data.titles.length} movies. ${description}`)
   $('position').textContent = description
   box.replaceChildren(picture)
 }
-const apart = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1])
 
 
 // --- the curve: error against the number of ratings
@@ -445,14 +448,15 @@ function curve(n) {
   write('known ratings', (x(0) + x(last))/2, h - 8, 'tick')
   write('error in stars', 2, 12, 'tick', 'start')
   picture.append(draw('path', {class: 'baseline', d: path(data.baseline)}), draw('path', {class: 'model', d: path(data.error)}))
-  write('mean and offset', x(last), y(data.baseline[last]) - 14, 'baseline', 'end')
+  write('mean and offset', x(last), y(data.baseline[last]) - 22, 'baseline', 'end')
   write('this page', x(last - .2), y(data.error[last]) + 14, 'model', 'end')
   const [k, error] = onCurve(n)
   picture.append(draw('path', {class: 'you', d: `M${x(k)} 36V${y(error)}`}), draw('circle', {class: 'you', cx: x(k), cy: y(error), r: 6}))
   write('you are here', x(k), 32, 'you', k < 1 ? 'start' : k > last - 1 ? 'end' : 'middle')
   box.replaceChildren(picture)
 
-  const now = `For new users with ${n > data.known[last] ? `${data.known[last]} ratings` : count(n, 'rating')}, the error of this page was ${error.toFixed(2)} stars.`
+  const known = n ? `with ${count(Math.min(n, data.known[last]), 'rating')}` : 'without ratings'
+  const now = `For new users ${known}, the error of this page was ${error.toFixed(2)} stars.`
   const more = data.known.find(known => known > n && known >= 5)
   const then = more ? ` With ${count(more, 'rating')}, it was ${data.error[data.known.indexOf(more)].toFixed(2)}.` : ''
   picture.setAttribute('aria-label', `A falling curve. ${now}${then}`)
@@ -462,21 +466,32 @@ function curve(n) {
 
 // --- all together
 
+let ratings, visitor, best, drawn
+
 function update() {
-  const ratings = rated(), visitor = foldIn(ratings), best = recommend(visitor, ratings)
+  ratings = rated()
+  visitor = foldIn(ratings)
+  best = recommend(visitor, ratings)
   list(visitor, ratings, best)
-  map(visitor, ratings, best)
-  curve(ratings.size)
   say(`${count(ratings.size, 'rating')}. First recommendation: ${best[0].title}, ${best[0].stars.toFixed(1)} stars.`)
+  pictures()
+  showButtons()
   save()
 }
 
+// They are as wide as the page allows, so they are drawn again when that changes
+function pictures() {
+  drawn = $('map').clientWidth
+  map(visitor, ratings, best)
+  curve(ratings.size)
+}
+
 load()
-$('static').hidden = true
 $('app').hidden = false
 for (const i of stars.keys()) $('rated').prepend(entry(i))
 update()
-addEventListener('resize', update)
+$('static').hidden = true
+new ResizeObserver(() => { if ($('map').clientWidth !== drawn) pictures() }).observe($('map'))
 
 return {data, foldIn, predicted, chances, range, recommend}
 })()

@@ -252,7 +252,7 @@ def page():
         'actual': f"{table['inside'].mean():.0%}", 'top_promised': f"{top['promised'].mean():.0%}",
         'top_actual': f"{top['inside'].mean():.0%}", 'new_users': N_GROUPS*GROUP, 'share': f'{axes()[2].sum():.0%}',
         'numbers': model().items.shape[1], 'sure': f'{SURE:.0%}'}
-    values |= {'better': better_from()} | {f'lead{n}': '{:.3f} ± {:.3f} stars'.format(*lead(n)) for n in (10, 20)}
+    values |= {'better': better_from(), 'error20': f"{report()['error'].iloc[-1]:.2f}"} | {f'lead{n}': '{:.3f} ± {:.3f} stars'.format(*lead(n)) for n in (10, 20)}
     for name, value in values.items():
         text = text.replace(f'[[{name}]]', str(value))
     return text
