@@ -56,6 +56,7 @@ def add(path, cells):
     if path != PATH: return
     code = next(source(c) for c in cells if c and COMPUTES in source(c))
     at = next(i for i, c in enumerate(cells) if c and DRAWS in source(c))
-    note = '' if get_movielens().truth is None else ' These numbers come from synthetic ratings, because this site was built without MovieLens.'
+    made = get_movielens().truth is not None
+    note = ' These numbers come from synthetic ratings, because this site was built without MovieLens.'*made
     text = json.dumps(data(code), separators=(',', ':')).replace('</', '<\\/')
     cells.insert(at + 1, new_markdown_cell(HTML.format(last=len(FRAMES) - 1, note=note, data=text)))

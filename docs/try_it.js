@@ -319,7 +319,8 @@ function bars(p, {from, to}) {
   const picture = draw('svg', {class: 'try-bars', viewBox: '0 0 40 16', 'aria-hidden': true})
   p.forEach((chance, k) => {
     const tall = Math.max(16*chance, .8)
-    picture.append(draw('rect', {x: 8*k, y: 16 - tall, width: 7, height: tall, class: from <= k + 1 && k + 1 <= to ? 'in' : 'out'}))
+    const likely = from <= k + 1 && k + 1 <= to
+    picture.append(draw('rect', {x: 8*k, y: 16 - tall, width: 7, height: tall, class: likely ? 'in' : 'out'}))
   })
   return picture
 }
@@ -412,7 +413,8 @@ function map(visitor, ratings, best) {
 
   const gains = [...places.keys()].sort((a, b) => dot(places[b], you) - dot(places[a], you))
   const names = movies => movies.map(i => short(data.titles[i])).join(', ')
-  const description = ratings.size ? `You are ${you[0] < 0 ? 'left' : 'right'} of the center, and ${you[1] < 0 ? 'below' : 'above'} it. ` +
+  const sides = [you[0] < 0 ? 'left' : 'right', you[1] < 0 ? 'below' : 'above']
+  const description = ratings.size ? `You are ${sides[0]} of the center, and ${sides[1]} it. ` +
     `In these two directions, ${names(gains.slice(0, 3))} gain most for you, and ${names(gains.slice(-3))} lose most.`
     : 'Without ratings you are in the center. Your first rating will move you.'
   picture.setAttribute('aria-label', `A map of ${data.titles.length} movies. ${description}`)
@@ -447,11 +449,13 @@ function curve(n) {
   data.known.forEach((known, k) => write(known, x(k), h - 28, 'tick'))
   write('known ratings', (x(0) + x(last))/2, h - 8, 'tick')
   write('error in stars', 2, 12, 'tick', 'start')
-  picture.append(draw('path', {class: 'baseline', d: path(data.baseline)}), draw('path', {class: 'model', d: path(data.error)}))
+  picture.append(draw('path', {class: 'baseline', d: path(data.baseline)}),
+                 draw('path', {class: 'model', d: path(data.error)}))
   write('mean and offset', x(last), y(data.baseline[last]) - 22, 'baseline', 'end')
   write('this page', x(last - .2), y(data.error[last]) + 14, 'model', 'end')
   const [k, error] = onCurve(n)
-  picture.append(draw('path', {class: 'you', d: `M${x(k)} 36V${y(error)}`}), draw('circle', {class: 'you', cx: x(k), cy: y(error), r: 6}))
+  picture.append(draw('path', {class: 'you', d: `M${x(k)} 36V${y(error)}`}),
+                 draw('circle', {class: 'you', cx: x(k), cy: y(error), r: 6}))
   write('you are here', x(k), 32, 'you', k < 1 ? 'start' : k > last - 1 ? 'end' : 'middle')
   box.replaceChildren(picture)
 

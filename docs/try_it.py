@@ -26,10 +26,9 @@ N_MOVIES, L2, STEPS = 300, 8, 4 # as in chapter 07, from the group that it tunes
 SURE = .8 # least probability of a range of stars
 KNOWN = [0, 1, 2, 3, 5, 10, 20] # numbers of a new user's known ratings
 N_GROUPS, GROUP, N_TEST = 3, 120, 10 # groups, new users in each of them, test ratings of each user
-LINKS = {'index.ipynb': ('In this course you build', 'Or start at the other end: [rate a few movies](try_it.md), and see '
-                         'what a model of this course recommends to you.'),
-         '07_bootstrapping.ipynb': ('## A sign-up page', 'On this site you can [try such a page](try_it.md). It lets you choose '
-                                    'the movies yourself, and says how sure it is of each prediction.')}
+NAMED = 'page *Try it*' # what notebooks call this page
+FRONT = ('index.ipynb', 'In this course you build', 'Or start at the other end: [rate a few movies](try_it.md), and see '
+         'what a model of this course recommends to you.')
 
 
 # --- the model
@@ -57,7 +56,8 @@ def inputs(items):
 
 def new_rows(model, stars):
     "The rows of new users with the ratings `stars` (users x movies), and the last matrix that was solved for each"
-    return ridge_rows(inputs(model.items), stars, L2, prior=model.prior, offset=model.items[:,0], y_range=model.y_range, steps=STEPS)
+    return ridge_rows(inputs(model.items), stars, L2, prior=model.prior, offset=model.items[:,0],
+                      y_range=model.y_range, steps=STEPS)
 
 def predict(model, stars):
     "Predictions for new users with the ratings `stars`, and the variance of each that is due to the user's row"
@@ -95,11 +95,12 @@ def active():
 
 @cache
 def held_out():
-    "Test ratings of simulated new users, as in chapter 07, with what models that never saw these users predict after some ratings"
+    "Test ratings of simulated new users, and what models that never saw these users predict after some ratings"
     stars = active()
     names = np.random.default_rng(0).permutation(stars.index)[:N_GROUPS*GROUP]
     groups = np.array_split(names, N_GROUPS)
-    return pd.concat([predictions(group, users, stars.loc[users]) for group, users in enumerate(groups)], ignore_index=True)
+    parts = [predictions(group, users, stars.loc[users]) for group, users in enumerate(groups)]
+    return pd.concat(parts, ignore_index=True)
 
 def predictions(group, users, stars):
     "The rows of `held_out` for one group of new users"
@@ -126,16 +127,21 @@ def chances(fitted, predicted, variance):
     return np.diff(np.c_[np.zeros(len(sd)), at_most, np.ones(len(sd))])
 
 def fit_chances(table):
-    "The numbers for `chances` under which the stars in `table` are most likely: noise, weight of the variance, and four cuts (an ordered logit)"
-    stars = table['stars'].round().to_numpy(int) # a few users rated a title twice, and the mean may be half a star
-    def unpack(x): return np.r_[np.exp(x[:2]), x[2] + np.r_[0, np.exp(x[3:]).cumsum()]] # positive, and in order
+    """The numbers for `chances` under which the stars in `table` are most likely
+
+    They are the noise, the weight of the variance, and four cuts: an ordered logit model."""
+    stars = table['stars'].round().to_numpy(int) # of a title rated twice it is the mean, which may be half a star
+    def unpack(x): # positive numbers, and cuts in order
+        return np.r_[np.exp(x[:2]), x[2] + np.r_[0, np.exp(x[3:]).cumsum()]]
     def loss(x):
         p = chances(unpack(x), table['predicted'], table['variance'])
         return -np.log(p[np.arange(len(stars)), stars - 1].clip(1e-9)).mean()
     return unpack(minimize(loss, [-1.5, -1, 1.5, 0, 0, 0], method='BFGS').x)
 
 def ranges(p, sure=SURE):
-    "The shortest run of stars with a probability of at least `sure` in each row of `p`, the likeliest of that length: lowest, highest, probability"
+    """The shortest run of stars with a probability of at least `sure` in each row of `p`
+
+    Of several such runs, it is the likeliest. The columns are its lowest and highest stars, and its probability."""
     below = np.c_[np.zeros(len(p)), p.cumsum(axis=1)]
     found = np.full((len(p), 3), np.nan)
     for length in range(p.shape[1], 0, -1):
@@ -151,12 +157,13 @@ def checked():
     table = held_out().copy()
     for group, part in table.groupby('group'):
         fitted = fit_chances(table[table['group'] != group])
-        table.loc[part.index, ['low', 'high', 'promised']] = ranges(chances(fitted, part['predicted'], part['variance']))
+        found = ranges(chances(fitted, part['predicted'], part['variance']))
+        table.loc[part.index, ['low', 'high', 'promised']] = found
     table['inside'] = table['stars'].round().between(table['low'], table['high'])
     return table
 
 def report():
-    "For each number of known ratings: errors of the model and of a baseline, and promised and actual share of ratings in the range"
+    "Errors of the model and of a baseline, and the promised and the actual share in the ranges, by known ratings"
     table = checked()
     squared = {'error': table['stars'] - table['predicted'], 'baseline': table['stars'] - table['mean and offset']}
     table = table.assign(**{name: gap**2 for name, gap in squared.items()})
@@ -166,9 +173,8 @@ def report():
 def lead(known, draws=300):
     "How much lower the model's error is than the baseline's after `known` ratings, and its standard error"
     table = checked()[checked()['known'] == known]
-    squared = pd.DataFrame({'group': table['group'], 'user': table['user'], 'baseline': (table['stars'] - table['mean and offset'])**2,
-                            'model': (table['stars'] - table['predicted'])**2})
-    by_user = squared.groupby(['group', 'user']).mean().to_numpy()
+    squared = {name: (table['stars'] - table[name])**2 for name in ('mean and offset', 'predicted')}
+    by_user = table[['group', 'user']].assign(**squared).groupby(['group', 'user']).mean().to_numpy()
     def gap(rows): return -np.diff(np.sqrt(by_user[rows].mean(axis=0)))[0]
     rng = np.random.default_rng(0)
     drawn = [gap(rng.integers(len(by_user), size=len(by_user))) for _ in range(draws)]
@@ -179,7 +185,9 @@ def lead(known, draws=300):
 
 @cache
 def axes():
-    "Two directions in the space of the factors, the mean movie, the share of the variance, and how far to enlarge a visitor's place"
+    """Two directions in the space of the factors, the mean movie, and the share of the variance
+
+    The last number enlarges a visitor's place, so that new users with many ratings are spread like the movies."""
     factors, mean_stars = model().items[:,1:], shrunk_means(ratings().ratings)[best_known()]
     pca = PCA(svd_solver='full').fit(factors)
     places = pca.transform(factors)[:,:2]
@@ -208,8 +216,8 @@ def data():
     def short(x, digits=6): return [float(f'{value:.{digits}g}') for value in np.ravel(x)]
     return {'titles': list(best_known()), 'rows': base64.b64encode(rows.tobytes()).decode(), 'scale': short(scale, 9),
             'prior': short(model().prior, 9), 'range': list(model().y_range), 'l2': L2, 'steps': STEPS,
-            'noise': noise, 'weight': weight, 'cuts': cuts, 'sure': SURE,
-            'directions': [short(d) for d in directions], 'center': short(center), 'zoom': float(zoom), 'share': short(share, 3),
+            'noise': noise, 'weight': weight, 'cuts': cuts, 'sure': SURE, 'directions': [short(d) for d in directions],
+            'center': short(center), 'zoom': float(zoom), 'share': short(share, 3),
             'known': KNOWN, 'error': short(errors['error'], 4), 'baseline': short(errors['baseline'], 4)}
 
 def stars_in_words(low, high):
@@ -222,15 +230,16 @@ def first_list(n=10):
     preds, variance = (table[0] for table in predict(model(), np.full((1, N_MOVIES), np.nan)))
     best = (-preds).argsort(kind='stable')[:n]
     found = ranges(chances(fit_chances(held_out()), preds[best], variance[best]))
-    return '\n'.join(f'<tr><td>{html.escape(best_known()[i])}</td><td>{preds[i]:.1f}</td><td>{stars_in_words(low, high)} ({p:.0%})</td></tr>'
-                     for i, (low, high, p) in zip(best, found))
+    cells = [(html.escape(best_known()[i]), f'{preds[i]:.1f}', f'{stars_in_words(low, high)} ({p:.0%})')
+             for i, (low, high, p) in zip(best, found)]
+    return '\n'.join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in cells)
 
 def report_table():
     "`report` as a table in Markdown"
-    lines = ['| known ratings | error of this page | error of mean and offset | promised share | actual share |', '|---:|---:|---:|---:|---:|']
-    for n, row in report().iterrows():
-        lines.append(f"| {n} | {row['error']:.3f} | {row['baseline']:.3f} | {row['promised']:.1%} | {row['inside']:.1%} |")
-    return '\n'.join(lines)
+    head = '| known ratings | error of this page | error of mean and offset | promised share | actual share |'
+    rows = [f"| {n} | {row['error']:.3f} | {row['baseline']:.3f} | {row['promised']:.1%} | {row['inside']:.1%} |"
+            for n, row in report().iterrows()]
+    return '\n'.join([head, '|---:|---:|---:|---:|---:|', *rows])
 
 def better_from():
     "A sentence on the number of ratings from which on the model's error is lower than the baseline's"
@@ -244,22 +253,25 @@ def page():
     text = (DOCS/'try_it.md').read_text(encoding='utf-8')
     table, real = checked(), ratings().truth is None
     top = table[table['place'] < 10]
-    source = ('MovieLens, where 943 people rated movies in 1997 and 1998. So you will find no newer movies here.' if real else
+    source = ('MovieLens, where 943 people rated movies in 1997 and 1998. So you will find no newer movies here.'
+              if real else
               'synthetic data, because this site was built without MovieLens. So you will recognize none of the movies.')
     values = {
-        'data': json.dumps(data(), separators=(',', ':')).replace('</', '<\\/'), 'rows': first_list(), 'report': report_table(),
-        'source': source, 'n': N_MOVIES, 'promised': f"{table['promised'].mean():.0%}",
+        'data': json.dumps(data(), separators=(',', ':')).replace('</', '<\\/'), 'rows': first_list(),
+        'report': report_table(), 'source': source, 'n': N_MOVIES, 'promised': f"{table['promised'].mean():.0%}",
         'actual': f"{table['inside'].mean():.0%}", 'top_promised': f"{top['promised'].mean():.0%}",
         'top_actual': f"{top['inside'].mean():.0%}", 'new_users': N_GROUPS*GROUP, 'share': f'{axes()[2].sum():.0%}',
         'numbers': model().items.shape[1], 'sure': f'{SURE:.0%}'}
-    values |= {'better': better_from(), 'error20': f"{report()['error'].iloc[-1]:.2f}"} | {f'lead{n}': '{:.3f} ± {:.3f} stars'.format(*lead(n)) for n in (10, 20)}
+    values |= {'better': better_from(), 'error20': f"{report()['error'].iloc[-1]:.2f}"}
+    values |= {f'lead{n}': '{:.3f} ± {:.3f} stars'.format(*lead(n)) for n in (10, 20)}
     for name, value in values.items():
         text = text.replace(f'[[{name}]]', str(value))
     return text
 
 def link(path, cells):
-    "Add a sentence with a link to this page to one of the `cells` of the notebook at `path`"
-    if path not in LINKS: return
-    start, sentence = LINKS[path]
-    cell = next(c for c in cells if c and c['cell_type'] == 'markdown' and ''.join(c['source']).startswith(start))
-    cell['source'] = f"{''.join(cell['source'])}\n\n{sentence}"
+    "Link to this page from the notebook at `path`: where its `cells` name the page, and from the beginning of the front page"
+    front, start, sentence = FRONT
+    for cell in filter(None, cells):
+        if cell['cell_type'] != 'markdown': continue
+        text = ''.join(cell['source']).replace(NAMED, f"page [Try it]({'../'*path.count('/')}try_it.md)")
+        cell['source'] = f'{text}\n\n{sentence}' if path == front and text.startswith(start) else text
