@@ -91,5 +91,6 @@ slider.addEventListener('input', show)
 show()
 const picture = $('').previousElementSibling.querySelector('.cell_output') // for readers without JavaScript
 picture.hidden = true
+for (const image of picture.querySelectorAll('img')) image.loading = 'lazy' // so it needn't be loaded
 $('').hidden = false
 })()
