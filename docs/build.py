@@ -9,6 +9,7 @@ from nbformat.v4 import new_markdown_cell
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 from nbdev.showdoc import show_doc
+import figures
 from places import Places
 import filling, try_it
 from sphinx.cmd.build import main as sphinx
@@ -78,7 +79,7 @@ def code_cell(cell, up):
         tags.append('hide-input')
         myst |= {'code_prompt_show': 'Show the code', 'code_prompt_hide': 'Hide the code'}
     if 'fig-cap' in has: myst['figure'] = {'caption': has['fig-cap']}
-    if 'fig-alt' in has: myst['image'] = {'alt': has['fig-alt']}
+    if 'fig-alt' in has: myst['image'] = {'alt': has['fig-alt'], 'classes': figures.kind(cell['source'])}
     cell['metadata'] = {'tags': tags, 'mystnb': myst}
     for o in cell['outputs']:
         html = o.get('data', {}).get('text/html')
