@@ -34,7 +34,7 @@ pygments_style, pygments_dark_style = 'xcode', 'github-dark'
 # --- link each term of the glossary where a chapter first uses it
 
 NOT_PROSE = nodes.title, nodes.literal, nodes.reference, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.table, nodes.figure
-LEAD = 'You will be able to', 'It builds on'
+AIMS = 'You will be able to', 'It builds on'
 
 def words(doctree):
     "The terms of each glossary entry (its heading and the other names below it), and its anchor"
@@ -42,19 +42,19 @@ def words(doctree):
         also = entry[1].astext().removeprefix('also: ') if entry[1].astext().startswith('also: ') else None
         yield [entry[0].astext()] + (also.split(', ') if also else []), entry['ids'][0]
 
-def is_lead(node):
-    "Does this paragraph say what the chapter is about, before anything is taught?"
+def is_lead(node, aims=True):
+    "Does this paragraph say what the chapter is about, in its first line or (if `aims`) in the paragraph on what you will be able to do?"
     if not isinstance(node, nodes.paragraph): return False
-    return bool({'lead', 'where'} & set(node['classes'])) or any(n.astext() in LEAD for n in node.findall(nodes.strong))
+    return bool({'lead', 'where'} & set(node['classes'])) or aims and any(n.astext() in AIMS for n in node.findall(nodes.strong))
 
-def prose(node):
-    "The texts below `node` in which a term may be linked"
+def prose(node, aims=False):
+    "The texts below `node` in which a term may be linked; those of the paragraph on the aims only if `aims` is true"
     if isinstance(node, nodes.Text): yield node
-    elif not isinstance(node, NOT_PROSE) and not is_lead(node):
-        for child in node.children: yield from prose(child)
+    elif not isinstance(node, NOT_PROSE) and not is_lead(node, not aims):
+        for child in node.children: yield from prose(child, aims)
 
 def link_first(texts, names, uri):
-    "Link the first occurrence of any of `names` in `texts`, a list of text nodes, to `uri`"
+    "Link the first occurrence of any of `names` in `texts`, a list of text nodes, to `uri`; is there one?"
     pattern = re.compile(r'\b(' + '|'.join(map(re.escape, names)) + r')\b', re.IGNORECASE)
     lower = [name.lower() for name in names]
     for i, text in enumerate(texts):
@@ -64,17 +64,20 @@ def link_first(texts, names, uri):
         link = nodes.reference('', m[0], refuri=uri, internal=True, classes=['glossary'])
         text.parent.replace(text, [before, link, after])
         texts[i:i+1] = before, after
-        return
+        return True
 
 def link_glossary(app, doctree, name):
-    "Link the terms in a chapter to the glossary"
+    "Link the terms in a chapter to the glossary, in the paragraph on its aims only those that no other paragraph has"
     if not re.match(r'\d|side/|further/', name) or 'glossary' not in app.env.found_docs: return
     uri, texts = app.builder.get_relative_uri(name, 'glossary'), list(prose(doctree))
-    for names,anchor in glossary(app): link_first(texts, names, f'{uri}#{anchor}')
+    missing = [(names, anchor) for names,anchor in glossary(app) if not link_first(texts, names, f'{uri}#{anchor}')]
+    texts = list(prose(doctree, aims=True))
+    for names,anchor in missing: link_first(texts, names, f'{uri}#{anchor}')
 
 def glossary(app):
-    "All entries of the glossary"
-    if not hasattr(app, 'glossary'): app.glossary = list(words(app.env.get_doctree('glossary')))
+    "All entries of the glossary, the longest names first, which may contain shorter ones"
+    if not hasattr(app, 'glossary'):
+        app.glossary = sorted(words(app.env.get_doctree('glossary')), key=lambda entry: -len(entry[0][0]))
     return app.glossary
 
 
@@ -98,11 +101,23 @@ def name_questions(app, env):
             if title: link[:] = [nodes.Text(f'Question: {title}')]
 
 
-# --- the rest of the page
+# --- what is left to do when the pages are written
 
-def draw_figures(app, exception):
-    "Draw each figure for both themes"
-    if not exception: figures.for_both_themes(Path(app.outdir))
+MENDED = { # what Furo, pandas and MyST leave to those who listen to a page
+    '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="The site">',
+    '<aside class="toc-drawer': '<aside aria-label="On this page" class="toc-drawer',
+    '<div id="search-results"></div>': '<h1>Search</h1>\n<div id="search-results"></div>',
+    '<th></th>': '<td></td>', # a header without words
+    '<th class="head"><p></p></th>': '<td></td>'}
+
+def finish(app, exception):
+    "Show each figure in two renderings, and mend the pages for those who listen to them"
+    if exception: return
+    both_themes = figures.BothThemes(Path(app.outdir))
+    for path in Path(app.outdir).rglob('*.html'):
+        page = both_themes(path.read_text(encoding='utf-8'))
+        for old, new in MENDED.items(): page = page.replace(old, new)
+        path.write_text(page, encoding='utf-8')
 
 def level_of_captions(app, pagename, templatename, context, doctree):
     "Give the sidebar's headings the level that Furo leaves out"
@@ -112,5 +127,5 @@ def setup(app):
     app.connect('doctree-read', find_questions)
     app.connect('env-updated', name_questions)
     app.connect('doctree-resolved', link_glossary)
-    app.connect('build-finished', draw_figures)
+    app.connect('build-finished', finish)
     app.connect('html-page-context', level_of_captions, priority=900)

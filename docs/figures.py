@@ -53,20 +53,21 @@ def kind(code):
     "The class of the figure that `code` draws"
     return HEAT_MAP if re.search(r'imshow|plot_crosstab|pcolormesh|matshow', code) else ''
 
-def for_both_themes(site):
-    "Draw all figures below the folder `site` a second time, and let Furo show one of the two"
-    drawn = {}
-    def twice(found):
+class BothThemes:
+    "Draws the figures of a site, below the folder `site`, a second time, and lets Furo show one of the two"
+    def __init__(self, site): self.site, self.dark = site, {}
+
+    def __call__(self, page):
+        "The HTML `page` with two images for each figure"
+        return FIGURE.sub(self.twice, page)
+
+    def twice(self, found):
         before, url, name, after = found.groups()
-        attributes = before + after
-        if name not in drawn:
-            path = site/'_images'/f'{name}.png'
-            figure = drawn[name] = dark_figure(path, HEAT_MAP in attributes)
-            figure.save(path.with_stem(f'{name}-dark'))
-        size = 'width="{}" height="{}"'.format(*drawn[name].size)
-        rest = ' '.join([size, re.sub(r' ?class="[^"]*"', '', attributes).strip()])
+        if name not in self.dark:
+            path = self.site/'_images'/f'{name}.png'
+            self.dark[name] = dark_figure(path, HEAT_MAP in before + after)
+            self.dark[name].save(path.with_stem(f'{name}-dark'))
+        width, height = self.dark[name].size
+        rest = f'width="{width}" height="{height}" ' + re.sub(r' ?class="[^"]*"', '', before + after).strip()
         return (f'<img class="only-light" src="{url}" {rest}>'
                 f'<img class="only-dark" src="{url[:-4]}-dark.png" loading="lazy" {rest}>')
-    for page in site.rglob('*.html'):
-        text = page.read_text(encoding='utf-8')
-        if '_images/' in text: page.write_text(FIGURE.sub(twice, text), encoding='utf-8')
