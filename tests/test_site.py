@@ -1,5 +1,6 @@
 "The rendered site: its content, its size, its links, and its behavior in a browser that opens it as files"
 import ast, base64, json, re, sys
+import ast, base64, html, json, re, subprocess, sys, time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -144,6 +145,24 @@ def test_each_word_of_the_glossary_is_linked_once_in_a_chapter(pages):
     assert all(len(words) == len(set(words)) for words in linked.values())
     assert set().union(*linked.values()) == entries - {'safetensors'} # which is a link already where it stands
 
+def test_no_lead_is_a_place_to_learn_a_word(pages):
+    "Words are linked in the first line of a chapter never, and in the paragraph on its aims only if they aren't used again"
+    for c in CHAPTERS + ROOMS:
+        paragraphs = re.findall(r'<p(?: class="(\w+)")?>(.*?)</p>', (pages[f'{c}.html'].path).read_text(encoding='utf-8'), re.S)
+        assert [text for kind, text in paragraphs if kind in ('lead', 'where') and 'glossary.html#' in text] == [], c
+    aims = next(text for _,text in re.findall(r'<p(.*?)>(.*?)</p>', pages['02_dot_product.html'].path.read_text(encoding='utf-8'), re.S) if 'builds on' in text)
+    assert 'dot product' in aims and 'glossary.html#' not in aims
+
+def test_questions_are_named_by_their_topics_on_this_page(pages):
+    found = {}
+    for name, page in pages.items():
+        text = page.path.read_text(encoding='utf-8')
+        titles = {anchor: title for anchor, title in re.findall(r'aria-label="([a-z]\d+[a-z]?) · ([^"]+)"', text) if not title.endswith(': the answer')}
+        toc = dict(re.findall(r'<a class="reference internal" href="#([a-z]\d+[a-z]?)">(.*?)</a>', text.split('class="toc-tree"')[-1]))
+        for anchor, words in toc.items(): assert html.unescape(words) == f'Question: {html.unescape(titles[anchor])}', (name, anchor)
+        found |= toc
+    assert set(QUESTIONS) <= set(found)
+
 @pytest.mark.parametrize('figure, notebook', [('crosstab', 'index'), ('speed', 'side/speed')])
 def test_a_figure_of_the_readme_is_the_last_of_its_notebook(figure, notebook):
     cells = json.loads((ROOT/'nbs'/f'{notebook}.ipynb').read_text(encoding='utf-8'))['cells']
@@ -267,6 +286,68 @@ def test_search_finds_a_word(browser, site):
     box.fill('shrinkage'); box.press('Enter')
     tab.locator('ul.search li a[href*="05_weight_decay.html"]').first.wait_for()
     assert not tab.faults
+    tab.context.close()
+
+def test_search_finds_questions(browser, site):
+    "by their words, and by their titles, which lead to the question itself"
+    tab = visit(browser, site, 'search.html?q=fractions')
+    tab.locator('ul.search li a[href*="02_dot_product.html"]').first.wait_for()
+    turn_to(tab, site, 'search.html?q=product+by+hand')
+    tab.locator('ul.search li a[href*="02_dot_product.html#q7"]').first.wait_for()
+    tab.context.close()
+
+SHOWN = """() => [...document.querySelectorAll('article img')].map(i => [i.className, !!i.offsetWidth])"""
+
+def test_a_theme_has_its_figures(browser, site):
+    "by the system's theme, by Furo's button, without JavaScript, and on paper"
+    def shown(): return {name for name, seen in tab.evaluate(SHOWN) if seen}
+    tab = visit(browser, site, '01_crosstab.html', color_scheme='light')
+    assert shown() == {'only-light'}
+    button = tab.locator('.content-icon-container button.theme-toggle')
+    button.focus()
+    tab.keyboard.press('Enter')
+    assert tab.evaluate('document.body.dataset.theme') == 'dark' and shown() == {'only-dark'}
+    for figure in tab.locator('img.only-dark').all():
+        figure.scroll_into_view_if_needed()
+        figure.evaluate('i => i.decode()') # fails if there is no picture
+    tab.emulate_media(media='print')
+    assert shown() == {'only-light'}
+    tab.context.close()
+    for theme in 'light', 'dark':
+        context = browser.new_context(color_scheme=theme, java_script_enabled=False, viewport={'width': 390, 'height': 844})
+        tab = context.new_page()
+        tab.goto((site/'01_crosstab.html').as_uri())
+        assert tab.locator(f'img.only-{theme}').first.is_visible() and not tab.locator('img.only-light:visible, img.only-dark:visible').locator(f':scope:not(.only-{theme})').count()
+        tab.locator('section[aria-label$="the answer"] summary').first.click()
+        assert tab.locator('section[aria-label$="the answer"] details p').first.is_visible()
+        context.close()
+
+def test_paper_has_the_text_and_nothing_around_it(browser, site):
+    tab = visit(browser, site, '01_crosstab.html', color_scheme='dark', viewport={'width': 720, 'height': 1000}) # A4 without its margins
+    tab.locator('section[aria-label$="the answer"] summary').first.click()
+    tab.emulate_media(media='print')
+    hidden = '.sidebar-drawer, .toc-drawer, .mobile-header, .related-pages, footer, .copybtn, details.hide:not([open]), section[aria-label$="the answer"]:has(> details:not([open]))'
+    assert tab.locator(hidden).count() > 6 and not tab.locator(hidden).locator('visible=true').count()
+    assert tab.locator('section[aria-label$="the answer"]:visible').count() == 1 # which the reader has opened
+    assert tab.locator('section[aria-label$="the answer"]').count() > 1
+    assert tab.evaluate('document.documentElement.scrollWidth') <= 720
+    assert tab.evaluate("""() => [...document.querySelectorAll('article img, article table')].every(e => e.getBoundingClientRect().right <= 720)""")
+    colors = tab.evaluate("""() => ['color', 'backgroundColor'].map(name => getComputedStyle(document.body)[name])""")
+    assert colors[0] == 'rgb(0, 0, 0)' and colors[1] in ('rgb(255, 255, 255)', 'rgba(0, 0, 0, 0)')
+    tab.context.close()
+
+@pytest.mark.parametrize('width', [1920, 1366, 390])
+def test_a_chapter_can_be_used_by_keyboard_alone(browser, site, width):
+    "The first key leads past the sidebar, and what has the focus can be seen"
+    tab = visit(browser, site, '02_dot_product.html', viewport={'width': width, 'height': 844})
+    tab.keyboard.press('Tab')
+    assert tab.evaluate("document.activeElement.getAttribute('href')") == '#furo-main-content'
+    tab.keyboard.press('Enter')
+    reached = set()
+    for _ in range(40):
+        tab.keyboard.press('Tab')
+        reached.add(tab.evaluate("""() => { const e = document.activeElement; return e.closest('article') ? e.tagName : '' }"""))
+    assert {'A', 'SUMMARY'} <= reached - {''}
     tab.context.close()
 
 def test_formulas_are_set(browser, site):
