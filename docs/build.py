@@ -4,14 +4,13 @@
 """
 import importlib, json, os, re, shutil, sys, tempfile
 from pathlib import Path
-from questions import for_site
 from nbformat.v4 import new_markdown_cell
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 from nbdev.showdoc import show_doc
-import figures
+import figures, filling, try_it
 from places import Places
-import filling, try_it
+from questions import for_site
 from sphinx.cmd.build import main as sphinx
 
 DOCS = Path(__file__).resolve().parent

@@ -1,6 +1,5 @@
 "The rendered site: its content, its size, its links, and its behavior in a browser that opens it as files"
-import ast, base64, json, re, sys
-import ast, base64, html, json, re, subprocess, sys, time
+import ast, base64, html, json, re, sys
 from html.parser import HTMLParser
 from pathlib import Path
 
