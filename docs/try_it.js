@@ -412,10 +412,10 @@ function map(visitor, ratings, best) {
   }
 
   const gains = [...places.keys()].sort((a, b) => dot(places[b], you) - dot(places[a], you))
-  const names = movies => movies.map(i => short(data.titles[i])).join(', ')
+  const names = movies => movies.map(i => short(data.titles[i])).join('; ')
   const sides = [you[0] < 0 ? 'left' : 'right', you[1] < 0 ? 'below' : 'above']
-  const description = ratings.size ? `You are ${sides[0]} of the center, and ${sides[1]} it. ` +
-    `In these two directions, ${names(gains.slice(0, 3))} gain most for you, and ${names(gains.slice(-3))} lose most.`
+  const description = ratings.size ? `Your point is ${sides[0]} of the center, and ${sides[1]} it. ` +
+    `In these two directions, these gain most for you: ${names(gains.slice(0, 3))}. These lose most: ${names(gains.slice(-3))}.`
     : 'Without ratings you are in the center. Your first rating will move you.'
   picture.setAttribute('aria-label', `A map of ${data.titles.length} movies. ${description}`)
   $('position').textContent = description
@@ -451,7 +451,7 @@ function curve(n) {
   write('error in stars', 2, 12, 'tick', 'start')
   picture.append(draw('path', {class: 'baseline', d: path(data.baseline)}),
                  draw('path', {class: 'model', d: path(data.error)}))
-  write('mean and offset', x(last), y(data.baseline[last]) - 22, 'baseline', 'end')
+  write('mean and offset', x(last - 2), y(data.baseline[last - 2]) - 10, 'baseline', 'start')
   write('this page', x(last - .2), y(data.error[last]) + 14, 'model', 'end')
   const [k, error] = onCurve(n)
   picture.append(draw('path', {class: 'you', d: `M${x(k)} 36V${y(error)}`}),
