@@ -22,7 +22,7 @@ HTML = '''```{{raw}} html
 <link rel="stylesheet" href="_static/filling.css">
 <p class="filling-control"><label for="filling-step">Step of gradient descent</label>
 <input id="filling-step" type="range" min="0" max="{last}" value="{last}" step="1">
-<output id="filling-now" for="filling-step"></output></p>
+<span id="filling-now" aria-hidden="true"></span></p>
 <div class="filling-pictures"><div id="filling-table"></div><div id="filling-error"></div></div>
 <p class="filling-note">Framed cells are holes in the data: there is no rating to learn from.{note}</p>
 </div>

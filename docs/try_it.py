@@ -246,7 +246,9 @@ def better_from():
     errors = report()
     lower = (errors['error'] < errors['baseline'])[::-1].cummin()
     if not lower.iloc[0]: return "The model's error isn't lower than that of this simple baseline."
-    return f"The model's error is lower than that of this simple baseline from {lower[lower].index[-1]} known ratings on."
+    first = lower[lower].index[-1]
+    since = f'from {first} known rating{"s"*(first > 1)} on' if first else 'for each number of known ratings'
+    return f"The model's error is lower than that of this simple baseline {since}."
 
 def page():
     "The page in Markdown"
