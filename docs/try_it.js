@@ -76,8 +76,9 @@ function foldIn(ratings) {
     for (const [i, stars] of ratings) {
       const x = inputs[i], guess = predicted(row, i), tangent = slope(guess)
       for (let j = 0; j < width; j++) {
+        const line = matrix[j], factor = tangent*tangent*x[j]
         pull[j] += tangent*(stars - guess)*x[j]
-        for (let k = 0; k < width; k++) matrix[j][k] += tangent*tangent*x[j]*x[k]
+        for (let k = 0; k <= j; k++) line[k] += factor*x[k] // `cholesky` reads the lower half only
       }
     }
     L = cholesky(matrix)
