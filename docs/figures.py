@@ -1,28 +1,28 @@
 "Each figure of the site a second time, for a dark page"
 import re
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from matplotlib.image import imread, imsave
 from scipy import ndimage
 
 PAPER = np.array([19, 20, 22], 'f4')/255 # Furo's dark background, in place of white
 INK = .88 # in place of black
-LIFT = .1 # colors get a little lighter, so that thin lines and words can be read
+LIFT = .5 # how much lighter dark hues get, so that thin lines and words can be read
+SEEN = np.array([.2126, .7152, .0722], 'f4') # how light red, green and blue look
 
 
 def darkened(rgb):
     """Colors for a dark page: white and black change places, and each hue stays
 
-    A color is a mixture of white, black, and a pure hue. The same mixture of `PAPER`, `INK` and
-    the hue is linear in the color for each hue, so edges stay smooth and what shines through does
-    so still.
+    A color is a mixture of white, black, and a hue. Here is the same mixture of `PAPER`, `INK` and
+    a lighter hue. So a pixel at the edge of a line is still between the line and the page.
     """
     red, green, blue = np.moveaxis(rgb, -1, 0)
     white = np.minimum(np.minimum(red, green), blue)[..., None]
     most = np.maximum(np.maximum(red, green), blue)[..., None]
-    dark = (rgb - white) + LIFT*(most - white) + PAPER*white + INK*(1 - most)
-    return np.clip(dark, 0, 1)
+    hue = rgb - white
+    lift = LIFT*(most - white - (hue @ SEEN)[..., None])
+    return np.clip(hue + lift + PAPER*white + INK*(1 - most), 0, 1)
 
 def heat_maps(rgb):
     "The rectangles, as slices, that hold colored cells side by side"
@@ -35,13 +35,14 @@ def heat_maps(rgb):
         if min(height, width) > 9 and max(height, width) > 99: yield box
 
 def dark_figure(path, heat_map=False):
-    "The figure at `path` for a dark page; of a heat map, only what surrounds the cells changes"
-    image = Image.open(path).convert('RGBA')
-    rgb = np.asarray(Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image))[..., :3]/np.float32(255)
+    "The figure at `path` for a dark page, as an array; of a heat map, only what surrounds the cells changes"
+    picture = imread(path)
+    rgb, alpha = picture[..., :3], picture[..., 3:]
+    if alpha.size: rgb = rgb*alpha + (1 - alpha) # on white
     dark, boxes = darkened(rgb), list(heat_maps(rgb)) if heat_map else []
-    if heat_map and not boxes: return image # the cells are gray
+    if heat_map and not boxes: return rgb # the cells are gray
     for box in boxes: dark[box] = rgb[box]
-    return Image.fromarray((dark*255).round().astype('uint8'))
+    return dark
 
 
 # --- on the pages
@@ -55,7 +56,7 @@ def kind(code):
 
 class BothThemes:
     "Draws the figures of a site, below the folder `site`, a second time, and lets Furo show one of the two"
-    def __init__(self, site): self.site, self.dark = site, {}
+    def __init__(self, site): self.site, self.sizes = site, {}
 
     def __call__(self, page):
         "The HTML `page` with two images for each figure"
@@ -63,11 +64,12 @@ class BothThemes:
 
     def twice(self, found):
         before, url, name, after = found.groups()
-        if name not in self.dark:
+        if name not in self.sizes:
             path = self.site/'_images'/f'{name}.png'
-            self.dark[name] = dark_figure(path, HEAT_MAP in before + after)
-            self.dark[name].save(path.with_stem(f'{name}-dark'))
-        width, height = self.dark[name].size
+            dark = dark_figure(path, HEAT_MAP in before + after)
+            imsave(path.with_stem(f'{name}-dark'), (dark*255).round().astype('uint8'))
+            self.sizes[name] = dark.shape
+        height, width, _ = self.sizes[name]
         rest = f'width="{width}" height="{height}" ' + re.sub(r' ?class="[^"]*"', '', before + after).strip()
         return (f'<img class="only-light" src="{url}" {rest}>'
                 f'<img class="only-dark" src="{url[:-4]}-dark.png" loading="lazy" {rest}>')
