@@ -328,7 +328,7 @@ def test_paper_has_the_text_and_nothing_around_it(browser, site):
     tab = visit(browser, site, '01_crosstab.html', color_scheme='dark', viewport={'width': 720, 'height': 1000}) # A4 without its margins
     tab.locator('section[aria-label$="the answer"] summary').first.click()
     tab.emulate_media(media='print')
-    hidden = '.sidebar-drawer, .toc-drawer, .mobile-header, .related-pages, footer, .copybtn, details.hide:not([open]), section[aria-label$="the answer"]:has(> details:not([open]))'
+    hidden = '.sidebar-drawer, .toc-drawer, .mobile-header, .back-to-top, .related-pages, footer, .copybtn, details.hide:not([open]), section[aria-label$="the answer"]:has(> details:not([open]))'
     assert tab.locator(hidden).count() > 6 and not tab.locator(hidden).locator('visible=true').count()
     assert tab.locator('section[aria-label$="the answer"]:visible').count() == 1 # which the reader has opened
     assert tab.locator('section[aria-label$="the answer"]').count() > 1
