@@ -66,7 +66,7 @@ class BothThemes:
         before, url, name, after = found.groups()
         if name not in self.sizes:
             path = self.site/'_images'/f'{name}.png'
-            dark = dark_figure(path, HEAT_MAP in before + after)
+            dark = dark_figure(path, bool(re.search(f'class="[^"]*{HEAT_MAP}', before + after)))
             imsave(path.with_stem(f'{name}-dark'), (dark*255).round().astype('uint8'))
             self.sizes[name] = dark.shape
         height, width, _ = self.sizes[name]

@@ -74,5 +74,12 @@ def test_each_figure_is_shown_once_in_each_theme(tmp_path):
     dark = imread(tmp_path/'_images'/'x-dark.png')
     assert dark.shape[:2] == (100, 200) and np.allclose(dark[0,0,:3], PAPER)
 
+@pytest.mark.parametrize('attributes, kept', [('class="heat-map"', True), ('class="align-left heat-map"', True), ('alt="a heat-map"', False)])
+def test_a_figure_on_a_page_is_a_heat_map_by_its_class(tmp_path, attributes, kept):
+    (tmp_path/'_images').mkdir()
+    drawn(tmp_path/'_images'/'x.png', lambda ax: ax.imshow(np.eye(9), cmap='Greys'), figsize=(2, 1))
+    figures.BothThemes(tmp_path)(f'<img {attributes} src="_images/x.png" />')
+    assert (imread(tmp_path/'_images'/'x-dark.png')[0,0,:3] == 1).all() == kept
+
 @pytest.mark.parametrize('code, kind', [('plot_crosstab(top)', 'heat-map'), ("ax.imshow(x, cmap='Blues')", 'heat-map'), ('ax.plot(x)', '')])
 def test_a_heat_map_is_known_by_its_code(code, kind): assert figures.kind(code) == kind
