@@ -6,9 +6,11 @@
 __all__ = ['fit_fast']
 
 # %% ../nbs/side/speed.ipynb #spd00005
+from functools import partial
 import torch
 from torch import nn
 from torch.nn import functional as F
+from fastai.basics import OptimWrapper
 from .dot_product_bias import DotProductBias
 from .loader import check_training
 from .many_models import decay_, one_cycle
@@ -24,6 +26,29 @@ def one_table(
     return torch.cat([users, joined(model.item_factors, model.item_bias)])
 
 # %% ../nbs/side/speed.ipynb #spd00013
+def predictions(
+    rows, # batch x 2 x width, the rows of the users and the items
+    y_range # lowest and highest prediction; None for no limits
+) -> tuple: # batch predictions, and their derivatives with respect to the raw scores
+    "Predicted ratings, and how fast they change with the raw scores"
+    raw = (rows[:,0,1:]*rows[:,1,1:]).sum(dim=1) + rows[:,:,0].sum(dim=1)
+    if y_range is None:
+        return raw, torch.ones_like(raw)
+    low, high = y_range
+    share = torch.sigmoid(raw)
+    return low + (high - low)*share, (high - low)*share*(1 - share)
+
+def add_grad(
+    grad, # a table, changed in place
+    x, # batch x 2 row numbers of the table
+    rows, # batch x 2 x width, these rows
+    pull # batch derivatives of the loss with respect to the raw scores
+) -> torch.Tensor: # `grad`
+    "Add the gradient of a batch to `grad`"
+    parts = rows.flip(1)*pull[:,None,None]
+    parts[:,:,0] = pull[:,None]
+    return grad.index_add_(0, x.flatten(), parts.flatten(0, 1))
+
 def fill_grad(
     table, # a parameter, as from `one_table`, with a gradient
     x, # batch x 2 row numbers of `table`
@@ -31,20 +56,14 @@ def fill_grad(
     y_range # lowest and highest prediction; None for no limits
 ):
     "Write the gradient of the mean squared error of a batch into `table.grad`"
-    rows = F.embedding(x, table) # batch x 2 x width
-    pred = (rows[:,0,1:]*rows[:,1,1:]).sum(dim=1) + rows[:,:,0].sum(dim=1)
-    slope = 2/len(y)
-    if y_range is not None:
-        low, high = y_range
-        share = torch.sigmoid(pred)
-        pred = low + (high - low)*share
-        slope = slope*(high - low)*share*(1 - share)
-    pull = (slope*(pred - y))[:,None]
-    grad = rows.flip(1)*pull[:,:,None]
-    grad[:,:,0] = pull
-    table.grad.zero_().index_add_(0, x.flatten(), grad.flatten(0, 1))
+    rows = F.embedding(x, table)
+    pred, slope = predictions(rows, y_range)
+    pull = 2/len(y)*(pred - y)*slope
+    add_grad(table.grad.zero_(), x, rows, pull)
+
 
 # %% ../nbs/side/speed.ipynb #spd0018a
+@torch.no_grad()
 def train_table(
     table, # a parameter, as from `one_table`
     dl, # the training loader
@@ -62,23 +81,68 @@ def train_table(
             opt.step()
             cycle.step()
 
+# %% ../nbs/side/speed.ipynb #spdln002
+class ByHand(torch.autograd.Function):
+    "Predictions of a batch, as one operation with a gradient written by hand"
+    @staticmethod
+    def forward(ctx, table, x, y_range):
+        rows = F.embedding(x, table)
+        pred, slope = predictions(rows, y_range)
+        ctx.save_for_backward(table, x, rows, slope)
+        return pred[:,None]
+
+    @staticmethod
+    def backward(ctx, upstream):
+        table, x, rows, slope = ctx.saved_tensors
+        grad = add_grad(torch.zeros_like(table), x, rows, upstream.flatten()*slope)
+        return grad, None, None
+
+class OneTable(nn.Module):
+    "A `DotProductBias` with all numbers in one table"
+    def __init__(self, model): # a `DotProductBias`
+        super().__init__()
+        self.table = nn.Parameter(one_table(model).detach())
+        self.register_buffer('offset', torch.tensor([0, len(model.user_bias.weight)]))
+        self.y_range = model.y_range
+
+    def forward(self, x): # x: batch x 2 row numbers
+        return ByHand.apply(self.table, x + self.offset, self.y_range)
+
+# %% ../nbs/side/speed.ipynb #spdln004
+_adam = partial(torch.optim.AdamW, betas=(.9, .99), eps=1e-5, fused=True) # as fastai's
+fused_adam = partial(OptimWrapper, opt=_adam)
+
+def learner_of_table(dls, model, epochs, lr, wd): # as in `fit_fast`
+    "A `Learner` that has trained a `OneTable` with the numbers of `model`"
+    learn = RatingsLearner(dls, OneTable(model), loss_func=mse, opt_func=fused_adam)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(epochs, lr, wd=wd)
+    return learn
+
 # %% ../nbs/side/speed.ipynb #spd00018
-@torch.no_grad()
 def fit_fast(
     dls, # from `collab_dls`
     model, # a `DotProductBias`
     epochs:int=5, # times through the training ratings
     lr:float=1e-2, # highest learning rate of the cycle
-    wd:float|None=None # weight decay; default: 0.4 if the model has a range, else 0
+    wd:float|None=None, # weight decay; default: 0.4 if the model has a range, else 0
+    callbacks:bool=False # True: train in a `Learner`, which records losses, in 4 times the time
 ) -> RatingsLearner:
-    "Train `model` as `fit` does, with a gradient written by hand and no record of losses"
+    "Train `model` as `fit` does, with a gradient written by hand"
     check_training(dls, model)
     if type(model) is not DotProductBias:
         raise ValueError(f'{type(model).__name__} is not a DotProductBias. Use fit.')
     settings = training_settings(model, epochs, lr, wd)
-    table = nn.Parameter(one_table(model).to(dls.device))
     n_users = len(model.user_bias.weight)
-    train_table(table, dls.train, n_users, *settings, model.y_range)
+    if callbacks:
+        learn = learner_of_table(dls, model, *settings)
+        table = learn.model.table.detach()
+    else:
+        learn = RatingsLearner(dls, model, loss_func=mse)
+        table = nn.Parameter(one_table(model).detach().to(dls.device))
+        train_table(table, dls.train, n_users, *settings, model.y_range)
+        table = table.detach()
     trained = model_from_tables(table[:n_users], table[n_users:], model.y_range)
     model.load_state_dict(trained.state_dict())
-    return RatingsLearner(dls, model.to(dls.device), loss_func=mse)
+    learn.model, learn.opt = model.to(dls.device), None # an optimizer belongs to its parameters
+    return learn

@@ -14,7 +14,7 @@ from collab_course.training import fit, predict
 from collab_course.dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw
 from collab_course.named_models import NamedModel
 from collab_course.interpretation import (
-    consensus, neighbours, similar_items, similarities, tables)
+    consensus, neighbours, similar_items, similarities, tables, top_columns)
 from collab_course.loader import collab_dls
 from collab_course.many_models import fit_many
 from collab_course.subspaces import chance_level, cka, subspace_match
@@ -271,3 +271,13 @@ def test_answers_in_another_order_say_the_same(trained):
         np.testing.assert_allclose(fold_in(trained, other), rows, atol=1e-6)
     wrong = fold_in(trained, answers.set_axis(answers.columns[::-1], axis=1))
     assert np.nanmean((predict_rows(trained, wrong) - answers)**2) > np.nanmean(error) + .2
+
+
+@pytest.mark.parametrize('n_columns', [1, 7, 64, 999])
+def test_top_columns_are_those_of_a_stable_sort(n_columns):
+    rng = np.random.default_rng(n_columns)
+    for values in (rng.normal(size=(20, n_columns)), rng.integers(0, 4, (20, n_columns)).astype(np.float32)):
+        values[3] = 0
+        values[4, 1:] = -np.inf
+        right = np.argsort(-values, axis=1, kind='stable')
+        for n in sorted({1, min(10, n_columns), n_columns}): np.testing.assert_array_equal(top_columns(values, n), right[:,:n])

@@ -347,6 +347,21 @@ def test_fast_training_is_the_plain_loop(ratings, y_range):
     torch.testing.assert_close(fast(x), plain(x), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize('y_range', [(.5, 5.5), None])
+def test_fast_training_in_a_learner_is_that_of_fit(ratings, y_range):
+    def train(function, **kwargs):
+        dls = collab_dls(ratings, seed=0, bs=128, device='cpu')
+        set_seed(0)
+        return function(dls, DotProductBias.from_dls(dls, 5, y_range=y_range), epochs=3, wd=.3, **kwargs)
+    plain, fast = train(fit), train(fit_fast, callbacks=True)
+    x = plain.dls.valid.tensors[0]
+    torch.testing.assert_close(fast.model(x), plain.model(x), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(losses(fast), losses(plain), atol=1e-4)
+    before = fast.model.user_bias.weight.clone()
+    with fast.no_bar(), fast.no_logging(): fast.fit_one_cycle(1, 1e-2)
+    assert not torch.equal(fast.model.user_bias.weight, before) # it can be trained further
+
+
 def test_a_model_from_tables():
     users, items = np.array([[0, 0, 0], [1, 2, 3]]), [[0, 0, 0], [4, 5, 6.]]
     learn = NamedModel(model_from_tables(users, items), ['Ann'], ['Fargo'], 'person', 'film')

@@ -73,7 +73,7 @@ def tuned(bs, split):
     table = pd.read_csv(SETTINGS).set_index(['bs', 'split'])
     return table.loc[(bs, split), ['lr', 'wd']].to_dict()
 
-def ours(function, bs=512, is_tuned=False):
+def ours(function, bs=512, is_tuned=False, **kwargs):
     "`fit` or `fit_fast`, with the default settings or tuned ones"
     def load():
         from fastai.basics import set_seed
@@ -84,7 +84,7 @@ def ours(function, bs=512, is_tuned=False):
             set_seed(0)
             dls = named(train, bs)
             model = dot_product_bias.DotProductBias.from_dls(dls, y_range=(0, 5.5))
-            return by_name(train_model(dls, model, epochs=budget, **settings))
+            return by_name(train_model(dls, model, epochs=budget, **settings, **kwargs))
         return fit
     return load
 
@@ -171,6 +171,8 @@ METHODS = { # name: (environment, how to load it, budgets)
     'fastai, bs=64': ('course', stock_fastai, [5]),
     'fit, bs=512': ('course', ours('fit'), [5]),
     'fit_fast, bs=512': ('course', ours('fit_fast'), [5]),
+    'in a Learner, bs=512': ('course', ours('fit_fast', callbacks=True), [5]),
+    **{f'in a Learner, tuned, bs={bs}': ('course', ours('fit_fast', bs, True, callbacks=True), [5]) for bs in (512, 1024)},
     **{f'fit, tuned, bs={bs}': ('course', ours('fit', bs, True), [5]) for bs in (512, 1024)},
     **{f'fit_fast, tuned, bs={bs}': ('course', ours('fit_fast', bs, True), [5]) for bs in (256, 512, 1024, 2048)},
     'Surprise SVD': ('peers', surprise('SVD'), [10, 20, 40]),
