@@ -5,7 +5,7 @@ BIN = .venv/bin
 DISPLAYED = $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(BROWSER),$(filter Darwin,$(shell uname)))
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 study: data ## open your copy of the course in JupyterLab (for another port: make study PORT=9000)
 	@$(BIN)/python scripts/study.py
@@ -47,7 +47,10 @@ mutants: data ## break the questions' checkers in many ways, and list what their
 	@$(BIN)/python tests/mutants.py
 
 bench: data ## time the functions that the course calls fast, and other libraries beside them
-	@for f in $(wildcard tests/benchmarks/bench_*.py); do $(BIN)/python $$f || exit; done
+	@for f in $(filter-out %/bench_full.py,$(wildcard tests/benchmarks/bench_*.py)); do $(BIN)/python $$f || exit; done
+
+bench-full: env ## train on 25 million ratings with our models and other libraries, side by side
+	@$(BIN)/python tests/benchmarks/bench_full.py --write
 
 freeze: env ## write the installed versions into constraints.txt
 	@$(BIN)/python -c 'import sys; print("# Python %d.%d: the stored outputs come from these versions (make freeze writes this file)" % sys.version_info[:2])' > constraints.txt
@@ -59,4 +62,4 @@ hooks: env ## let git clean and merge notebooks
 clean: ## remove .venv and everything that was built
 	rm -rf .venv build dist *.egg-info .pytest_cache _proc _site
 
-.PHONY: help study test browser env data site links reproduce further answered worlds mutants bench freeze hooks clean
+.PHONY: help study test browser env data site links reproduce further answered worlds mutants bench bench-full freeze hooks clean

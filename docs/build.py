@@ -189,7 +189,7 @@ def write(src):
     questions = toc('The notebooks', [path.removeprefix(MAKERS) for path in QUESTIONS])
     done[ENGINE]['cells'].append(new_markdown_cell(questions))
     texts = {path: json.dumps(nb) for path, nb in done.items()}
-    texts |= {f'api/{name}.md': api(name) for name in MODULES} | {'try_it.md': try_it.page()}
+    texts |= {f'api/{name}.md': api(name) for name in MODULES} | {'try_it.md': try_it.page(source)}
     for path, text in texts.items():
         (src/path).parent.mkdir(parents=True, exist_ok=True)
         (src/path).write_text(text, encoding='utf-8')

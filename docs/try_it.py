@@ -247,11 +247,11 @@ def better_from():
     lower = (errors['error'] < errors['baseline'])[::-1].cummin()
     if not lower.iloc[0]: return "The model's error isn't lower than that of this simple baseline."
     first = lower[lower].index[-1]
-    since = f'from {first} known rating{"s"*(first > 1)} on' if first else 'for each number of known ratings'
+    since = f'from {first} known rating{"s" if first > 1 else ""} on' if first else 'for each number of known ratings'
     return f"The model's error is lower than that of this simple baseline {since}."
 
-def page():
-    "The page in Markdown"
+def page(source_of=lambda path, words: words):
+    "The page in Markdown; `source_of(path, words)` links to a file of the course"
     text = (DOCS/'try_it.md').read_text(encoding='utf-8')
     table, real = checked(), ratings().truth is None
     top = table[table['place'] < 10]
@@ -264,6 +264,7 @@ def page():
         'actual': f"{table['inside'].mean():.0%}", 'top_promised': f"{top['promised'].mean():.0%}",
         'top_actual': f"{top['inside'].mean():.0%}", 'new_users': N_GROUPS*GROUP, 'share': f'{axes()[2].sum():.0%}',
         'numbers': model().items.shape[1], 'sure': f'{SURE:.0%}'}
+    values |= {'script': source_of('docs/try_it.js', 'Its script')}
     values |= {'better': better_from(), 'error20': f"{report()['error'].iloc[-1]:.2f}"}
     values |= {f'lead{n}': '{:.3f} ± {:.3f} stars'.format(*lead(n)) for n in (10, 20)}
     for name, value in values.items():

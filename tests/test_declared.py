@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTIONS = packages_distributions()
 PLACES = ['collab_course', 'nbs', 'docs', 'scripts', 'tests']
 BENCHMARKS = ROOT/'tests'/'benchmarks'
-ours = {path.stem for place in ('docs', 'scripts', 'tests') for path in (ROOT/place).glob('*.py')} | {'peers'}
+ours = {path.stem for place in ('docs', 'scripts', 'tests') for path in (ROOT/place).glob('*.py')} | {'peers', 'bench_peers'}
 
 
 def declared(*keys):
@@ -25,9 +25,16 @@ def declared(*keys):
     return {normal(re.match(r'[\w.-]+', requirement)[0]) for requirement in found}
 
 
+OPTIONAL_KEYS = 'further_requirements', 'spark_requirements'
+BROUGHT = {'llvmlite', 'polars-runtime-32', 'py4j', 'hf-xet', 'huggingface-hub'} # by optional packages
+
+
 def normal(name):
     "The normalized name of a distribution"
     return re.sub(r'[-_.]+', '-', name).lower()
+
+
+OPTIONAL = declared(*OPTIONAL_KEYS)
 
 
 def code(path):
@@ -50,12 +57,19 @@ def imported(source):
     tree = ast.parse(source)
     optional = {part for node in ast.walk(tree) if is_optional(node) for part in node.body}
     for node in ast.walk(tree):
-        if node in optional:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split('.')[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield node.module.split('.')[0]
+        if isinstance(node, ast.FunctionDef): # what it imports is needed only if it is called
+            optional |= {part for part in ast.walk(node) if set(map(normal, packages(part))) & OPTIONAL}
+    for node in ast.walk(tree):
+        if node not in optional:
+            yield from packages(node)
+
+
+def packages(node):
+    "The packages that a node imports"
+    if isinstance(node, ast.Import):
+        yield from (alias.name.split('.')[0] for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+        yield node.module.split('.')[0]
 
 
 def in_their_own_environments():
@@ -76,7 +90,7 @@ def undeclared(path, names):
 
 @pytest.mark.parametrize('place', PLACES)
 def test_every_import_is_declared(place):
-    keys = ['requirements'] if place == 'collab_course' else ['requirements', 'further_requirements', 'dev_requirements']
+    keys = ['requirements'] if place == 'collab_course' else ['requirements', *OPTIONAL_KEYS, 'dev_requirements']
     paths = [path for path in sorted((ROOT/place).rglob('*')) if path.suffix in ('.py', '.ipynb')
              and '.ipynb_checkpoints' not in path.parts]
     found = {path.relative_to(ROOT).as_posix(): undeclared(path, declared(*keys)) for path in paths}
@@ -97,7 +111,7 @@ def test_pins_suit_each_patch_release_of_their_python():
                 wanted[line] = metadata(name)['Requires-Python'] or ''
             except PackageNotFoundError:
                 missing.add(normal(name))
-    assert missing <= declared('further_requirements')
+    assert missing <= OPTIONAL | BROUGHT
     assert len(wanted) > 100
     too_late = rf'>=\s*{re.escape(minor)}\.[1-9]'
     assert {line: want for line, want in wanted.items() if re.search(too_late, want)} == {}

@@ -18,7 +18,8 @@ FLOW = ['checks', 'download', 'world', 'movielens', 'crosstab', 'plots', 'dot_pr
 FURTHER = ['further.benchmarks', 'further.ingredients', 'further.hundred_lines', 'further.cross_entropy',
            'further.column_tools', 'further.columns', 'further.watching', 'further.positives', 'further.two_stages',
            'further.missing', 'further.live', 'further.words', 'further.sequences', 'further.where_else',
-           'further.projects']
+           'further.projects', 'further.millions', 'further.memory', 'further.sweeps', 'further.growth',
+           'further.machines', 'further.serving']
 
 # Modules for tables of ratings, which need no model
 WITHOUT_TORCH = ['checks', 'download', 'world', 'movielens', 'crosstab', 'weight_decay', 'subspaces', 'ridge', 'als',
@@ -39,7 +40,7 @@ WORDS = {word for words in VOCABULARY.values() for word in words.split()}
 OWN = {
     'dot_product.factor_grads': 'R U V', 'dot_product.fit_factors': 'R', # matrices, as in the formulas
     'embedding.Embedding.forward': 'idx', 'training.mse': 'preds targs', # as in PyTorch and fastai
-    'subspaces.chance_level': 'quantile',
+    'subspaces.chance_level': 'quantile', 'speed.fit_fast': 'callbacks',
     'bootstrapping.mean_and_offset': 'item_means', 'new_users.ask_neighbours': 'item_means others',
     'new_users.most_telling': 'knows candidates slope',
     'als.Factors.__init__': 'mean user_info item_info names',
@@ -125,6 +126,33 @@ OWN = {
     'further.sequences.fit_next': 'watches',
     'further.sequences.next_scores': 'histories',
     'further.projects.judge_entry': 'entry mirror',
+    'further.machines.spark_rmse': 'fitted',
+    'further.millions.Truth.__init__': 'n_ratings', 'further.millions.generate': 'folder n_ratings progress',
+    'further.millions.best_prediction': 'truth', 'further.millions.noise_floor': 'truth',
+    'further.millions.CodedRatings.__init__': 'halves user_ids item_ids', 'further.millions.integer_codes': 'ids',
+    'further.millions.read_coded': 'folder', 'further.millions.read_titles': 'folder item_ids',
+    'further.millions.train_valid': 'ratings share', 'further.millions.ratings_file': 'folder', 'further.millions.get_millions': 'n_ratings progress',
+    'further.memory.run_apart': 'code setup args', 'further.memory.side_by_side': 'ways args',
+    'further.sweeps.Tables.__init__': 'mean', 'further.sweeps.Tables.named': 'user_ids item_ids',
+    'further.sweeps.tables_rmse': 'tables',
+    'further.sweeps.Sweeps.__init__': 'engine', 'further.sweeps.sweep_als': 'engine',
+    'further.growth.spread_batches': 'epoch',
+    'further.growth.fit_slices': 'progress', 'further.growth.resumable': 'step state settings seconds progress',
+    'further.growth.smaller': 'share', 'further.growth.list_quality': 'tables candidates',
+    'further.growth.fit_power': 'excess',
+    'further.machines.start_spark': 'master memory', 'further.machines.stop_spark': 'spark',
+    'further.machines.write_ratings': 'n_pieces', 'further.machines.read_ratings': 'spark',
+    'further.machines.spark_als': 'n_blocks', 'further.machines.spark_tables': 'fitted',
+    'further.machines.shipped_rows': 'others n_rows n_blocks',
+    'further.machines.Team.__init__': 'timeout', 'further.machines.Team.run': 'function args',
+    'further.machines.ShardedEmbedding.__init__': 'table', 'further.machines.ShardedEmbedding.forward': 'idx',
+    'further.machines.ShardedEmbedding.whole': 'part',
+    'further.machines.als_part': 'mean engine',
+    'further.serving.save_served': 'tables titles', 'further.serving.ServedModel.code': 'user',
+    'further.serving.best_items': 'scores block', 'further.serving.largest': 'scores', 'further.serving.list_everyone': 'at_once progress',
+    'further.serving.write_parquet': 'lists user_ids item_ids at_once',
+    'further.serving.only_users': 'chosen', 'further.serving.fold_in_many': 'tables at_once',
+    'further.serving.to_int8': 'table',
     'further.projects.leaderboard': 'results by digits highest',
     'further.projects.kept_size': 'kept',
     'further.projects.Weighed.__init__': 'entry',

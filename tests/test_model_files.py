@@ -1,5 +1,5 @@
 "Files of trained models: what is restored, and that damaged or forged files are refused"
-import base64, json, random, re, struct, warnings
+import base64, importlib.util, json, random, re, struct, warnings
 
 import numpy as np
 import pandas as pd
@@ -160,10 +160,11 @@ def forge(content, change):
 
 
 NESTED = '['*10_000 + ']'*10_000
+HALF = {} if importlib.util.find_spec('pyarrow') else {'half a character': '\ud800'} # Arrow, in which pandas then keeps text, has none
 VALUES = {
     'None': None, 'true': True, 'false': False, '0': 0, '-1': -1, '1e300': 1e300,
     'text': 'ab', 'empty text': '', 'lines': 'a\nb', 'long text': 'x'*10_000,
-    'half a character': '\ud800', 'list': [], 'lists': [[], []], 'dict': {},
+    **HALF, 'list': [], 'lists': [[], []], 'dict': {},
     'NaN': float('nan'), 'Infinity': float('inf'), '-Infinity': -float('inf'),
     'huge': 10**400, 'beyond 64 bits': 2**64,
 }
@@ -442,7 +443,7 @@ NAMES = {
     'int': int, 'negative': lambda o: -o, 'float': lambda o: o + .5, 'numpy int': np.int64,
     'numpy float': np.float32, 'uint64': lambda o: np.uint64(2**64 - 1 - o),
     'text': str, 'numpy text': np.str_, 'text like numbers': lambda o: f'0{o}',
-    'long': lambda o: str(o)*100_000, 'odd': lambda o: f'{o}\n"\\\x00\U0001f37f\ud800',
+    'long': lambda o: str(o)*100_000, 'odd': lambda o: f'{o}\n"\\\x00\U0001f37f' + ''.join(HALF.values()),
 }
 
 

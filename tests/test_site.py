@@ -142,7 +142,7 @@ def test_each_word_of_the_glossary_is_linked_once_in_a_chapter(pages):
     assert entries <= pages['glossary.html'].ids
     linked = {c: [href.split('#')[1] for href,_,kind in pages[f'{c}.html'].links if 'glossary' in kind] for c in CHAPTERS + ROOMS}
     assert all(len(words) == len(set(words)) for words in linked.values())
-    assert set().union(*linked.values()) == entries - {'safetensors'} # which is a link already where it stands
+    assert set().union(*linked.values()) == entries
 
 def test_no_lead_is_a_place_to_learn_a_word(pages):
     "Words are linked in the first line of a chapter never, and in the paragraph on its aims only if they aren't used again"

@@ -28,6 +28,10 @@ from .missing import *
 from .live import *
 from .words import *
 from .sequences import *
+from .millions import *
+from .growth import *
+from .machines import *
+from .serving import *
 from .where_else import *
 
 # %% ../../nbs/exercises/10_all.ipynb #8ab0e44e

@@ -407,7 +407,10 @@ r3 = define('r3', title='Better than the benchmark', chapter='09_questionnaire',
 
     [Chapter 10](further/10_benchmarks.ipynb) compares more models on u1 to u5, and shows what else
     a published error depends on; [chapter 12](further/12_more_columns.ipynb) has a model that gains
-    about 0.01 from all columns together, even for users whose ratings it knows.
+    about 0.01 from all columns together, even for users whose ratings it knows. The full MovieLens
+    data set, with its 25 million ratings, is the subject of
+    [chapter 15](further/15_twenty_five_million.ipynb): how it fits into a laptop's memory, and how
+    to train on it.
     ''',
     code='''
 import numpy as np, torch

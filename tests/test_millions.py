@@ -1,0 +1,437 @@
+"Millions of ratings: the same on every machine, killed and resumed without loss, read the same by every library"
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collab_course.download import DataError
+from collab_course.further import millions as m
+from collab_course.further.memory import run_apart, side_by_side
+
+MD5 = {5000: '1458634bf9842ab7a8de8020adde5ced', 200_000: '67583bf89e0aee75c231a3c360f0f28e'}
+HOWS = [how for how in m.READERS if m.importlib.util.find_spec(how)]
+
+
+def md5(file):
+    return hashlib.md5(Path(file).read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    "A folder with 200,000 synthetic ratings"
+    return m.generate(tmp_path_factory.mktemp('made')/'ratings', 200_000)
+
+
+# The generator
+
+def test_the_files_are_the_same_on_every_machine(made):
+    assert md5(made/'ratings.csv') == MD5[200_000]
+    assert sorted(f.name for f in made.iterdir() if f.name != '.lock') == ['generated.json', 'movies.csv', 'ratings.csv']
+
+
+def test_the_files_are_the_same_on_every_processor(tmp_path):
+    "numpy without its fast paths gives the same bytes"
+    code = f'from collab_course.further.millions import generate; generate({str(tmp_path/"r")!r}, 5000)'
+    fast = [f for f in 'AVX2 FMA3 AVX512F AVX512_SKX AVX512_ICL AVX512_SPR X86_V3 X86_V4'.split() if has(f)]
+    subprocess.run([sys.executable, '-c', code], check=True, env=os.environ | {'NPY_DISABLE_CPU_FEATURES': ' '.join(fast)})
+    assert md5(tmp_path/'r'/'ratings.csv') == MD5[5000]
+
+
+def has(feature):
+    from numpy._core._multiarray_umath import __cpu_baseline__, __cpu_features__
+    return __cpu_features__.get(feature) and feature not in __cpu_baseline__
+
+
+def test_another_seed_gives_other_ratings(tmp_path):
+    assert md5(m.generate(tmp_path/'r', 5000, seed=1)/'ratings.csv') != MD5[5000]
+
+
+def test_the_size_of_pieces_changes_nothing(tmp_path, monkeypatch):
+    cut = m.pieces
+    monkeypatch.setattr(m, 'pieces', lambda counts: cut(counts, 700))
+    assert md5(m.generate(tmp_path/'r', 5000)/'ratings.csv') == MD5[5000]
+
+
+@pytest.mark.parametrize('seed', range(2))
+def test_killed_at_any_moment_nothing_is_lost(tmp_path, seed):
+    "A real process is killed until the file is there"
+    rng, folder = np.random.default_rng(seed), tmp_path/'r'
+    code = ('from collab_course.further import millions as m; cut = m.pieces; '
+            f'm.pieces = lambda counts: cut(counts, 4000); print("go", flush=True); m.generate({str(folder)!r}, 200_000)')
+    kills = 0
+    while not (folder/'ratings.csv').exists():
+        assert kills < 60, 'it never ends'
+        process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        try:
+            process.wait(rng.uniform(.05, .4 + .02*kills))
+            assert process.returncode == 0
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL) if hasattr(signal, 'SIGKILL') else process.kill()
+            process.wait()
+            kills += 1
+        process.stdout.close()
+    assert md5(m.generate(folder, 200_000)/'ratings.csv') == MD5[200_000]
+    assert not list(folder.glob('*.part*'))
+
+
+def test_a_broken_journal_means_starting_again(tmp_path):
+    (tmp_path/'ratings.csv.part').write_text('nonsense')
+    for text in ('{', '[]', '{"n_ratings": 5000, "seed": 7, "recipe": 1, "pieces": 1, "bytes": 5}'):
+        (tmp_path/'ratings.csv.part.json').write_text(text)
+        folder = m.generate(tmp_path, 5000)
+        assert md5(folder/'ratings.csv') == MD5[5000]
+        (folder/'ratings.csv').rename(folder/'ratings.csv.part')
+
+
+def test_a_folder_with_other_ratings_is_left_alone(tmp_path):
+    m.generate(tmp_path, 5000)
+    with pytest.raises(DataError, match='other ratings'):
+        m.generate(tmp_path, 5000, seed=3)
+    assert md5(tmp_path/'ratings.csv') == MD5[5000]
+
+
+def test_two_processes_never_write_the_same_file(tmp_path):
+    with m.alone_in(tmp_path), pytest.raises(DataError, match='Another process'):
+        m.generate(tmp_path, 5000)
+
+
+@pytest.mark.parametrize('n', [0, 4999, 2.5e7, '5000', None, 10**12])
+def test_the_number_of_ratings_is_checked(tmp_path, n):
+    with pytest.raises(ValueError, match='n_ratings'):
+        m.generate(tmp_path, n)
+
+
+def test_shape_and_truth(made):
+    r, truth = m.read_coded(made), m.Truth(200_000, 0)
+    assert (len(r), r.n_users, r.n_items) == (200_000, truth.n_users, truth.n_items) == (200_000, 1300, 9657)
+    np.testing.assert_array_equal(r.item_ids, truth.item_ids)
+    by_user, by_item = np.bincount(r.users), np.bincount(r.items)
+    assert by_user.min() >= 20 and by_item.min() == 1 and by_item.max() > .6*r.n_users
+    assert len(np.unique(r.users.astype(np.int64)*r.n_items + r.items)) == len(r)
+    best, sd = m.best_prediction(truth, r.users, r.items)
+    error = (r.stars - best)**2
+    expected = (sd**2).mean()
+    assert abs(error.mean() - expected) < 4*error.std()/len(r)**.5
+    assert m.noise_floor(truth, r.users, r.items) == pytest.approx(expected**.5)
+
+
+def test_the_full_size_is_that_of_the_real_data():
+    assert m.sizes(25_000_000) == (162_541, 59_047)
+    counts = m.ratings_by_user(25_000_000, 162_541, 59_047)
+    assert counts.sum() == 25_000_000 and counts.min() == 20 and counts.max() == 29_544
+
+
+# The reader
+
+@pytest.mark.parametrize('how', HOWS)
+def test_all_libraries_read_the_same(made, how):
+    found, expected = m.read_coded(made, how), np.loadtxt(made/'ratings.csv', delimiter=',', skiprows=1)
+    np.testing.assert_array_equal(found.user_ids[found.users], expected[:,0])
+    np.testing.assert_array_equal(found.item_ids[found.items], expected[:,1])
+    np.testing.assert_array_equal(found.stars, expected[:,2])
+    assert found.users.dtype == found.items.dtype == np.int32 and found.halves.dtype == np.uint8
+
+
+@pytest.mark.parametrize('how', HOWS)
+@pytest.mark.parametrize('ends', ['\n', '\r\n'])
+def test_the_old_format_and_any_order(tmp_path, how, ends):
+    rows = ['7::1::5::978300760', '3::1193::4::978300761', '7::1193::1::978300762']
+    (tmp_path/'ratings.dat').write_bytes(ends.join(rows + ['']).encode())
+    (tmp_path/'movies.dat').write_bytes('1::Café (1995)::Drama\n1193::Café (1995)::War\n'.encode('latin-1'))
+    found = m.read_coded(tmp_path, how)
+    assert found.users.tolist() == [0, 1, 1] and found.items.tolist() == [1, 0, 1]
+    assert found.halves.tolist() == [8, 10, 2] and found.user_ids.tolist() == [3, 7]
+    assert m.read_titles(tmp_path, found.item_ids).tolist() == ['Café (1995) [1]', 'Café (1995) [1193]']
+
+
+GOOD = 'userId,movieId,rating,timestamp\n1,2,3.5,978300760\n'
+
+
+@pytest.mark.parametrize('how', HOWS)
+@pytest.mark.parametrize('bad', ['1,3,', '1,3', '1,3,4.7,978300760\n', '1,3,0.0,978300760\n', '1,3,5.5,978300760\n',
+                                 '1,x,4.0,978300760\n', '1,,4.0,978300760\n', '-1,3,4.0,978300760\n', '1,3,nan,978300760\n'])
+def test_a_bad_line_is_named(tmp_path, how, bad):
+    (tmp_path/'ratings.csv').write_text(GOOD + bad)
+    with pytest.raises(DataError, match='ratings.csv, line 3: '):
+        m.read_coded(tmp_path, how)
+
+
+@pytest.mark.parametrize('how', HOWS)
+def test_no_ratings_is_said(tmp_path, how):
+    with pytest.raises(DataError, match='neither'):
+        m.read_coded(tmp_path, how)
+    (tmp_path/'ratings.csv').write_text(GOOD.splitlines()[0] + '\n')
+    with pytest.raises(DataError, match='ratings.csv'):
+        m.read_coded(tmp_path, how)
+
+
+def test_a_file_that_was_cut_off_is_noticed(tmp_path):
+    m.generate(tmp_path, 5000)
+    with open(tmp_path/'ratings.csv', 'r+b') as f:
+        f.truncate(1000)
+    with pytest.raises(DataError, match='1,000 bytes'):
+        m.read_coded(tmp_path)
+
+
+def test_an_unknown_library_is_refused(made):
+    with pytest.raises(ValueError, match='how must be one of'):
+        m.read_coded(made, 'excel')
+
+
+def test_codes():
+    for scale in (1, 10**8):
+        ids = np.random.default_rng(0).integers(0, 99, 3000)*scale
+        codes, known = m.integer_codes(ids)
+        np.testing.assert_array_equal(known[codes], ids)
+        np.testing.assert_array_equal(known, np.unique(ids))
+    for bad in ([], [-1], ['a'], [1.5]):
+        with pytest.raises(ValueError, match='whole numbers'):
+            m.integer_codes(np.array(bad))
+
+
+def test_the_split_depends_on_nothing_but_the_ids(made):
+    ratings = m.read_coded(made)
+    train, valid = m.train_valid(ratings)
+    assert len(train) + len(valid) == len(ratings) and abs(len(valid)/len(ratings) - .1) < .004
+    half = ratings.where(np.arange(len(ratings)) % 2 == 0)
+    some = m.train_valid(half)[1]
+    both = lambda r: set(zip(r.user_ids[r.users].tolist(), r.item_ids[r.items].tolist()))
+    assert both(some) == both(valid) & both(half)
+    assert both(m.train_valid(ratings, seed=1)[1]) != both(valid)
+    assert [len(r) for r in m.train_valid(ratings)] == [180_038, 19_962]
+    with pytest.raises(ValueError, match='share'):
+        m.train_valid(ratings, 1.5)
+
+
+# The download
+
+class Server(BaseHTTPRequestHandler):
+    "A server with faults"
+    def do_GET(self):
+        s = self.server
+        if self.path.endswith('.md5'):
+            return self.send(200 if s.md5 else 404, s.md5)
+        begin = int((self.headers['Range'] or 'bytes=0-')[6:-1])
+        s.asked.append(begin)
+        if s.ignores_range or self.headers['If-Range'] not in (None, s.version):
+            begin = 0
+        if begin >= len(s.content):
+            return self.send(416, b'')
+        self.send(206 if begin else 200, s.content[begin:][:s.most], begin)
+
+    def send(self, status, content, begin=0):
+        s = self.server
+        self.send_response(status)
+        if s.version:
+            self.send_header('ETag', s.version)
+        if status == 206:
+            self.send_header('Content-Range', f'bytes {begin + s.shift}-{len(s.content) - 1}/{len(s.content)}')
+        whole = len(s.content) - begin if status in (200, 206) and not self.path.endswith('.md5') else len(content)
+        self.send_header('Content-Length', str(whole))
+        self.end_headers()
+        for i in range(0, len(content), 10_000):
+            time.sleep(s.pause)
+            try:
+                self.wfile.write(content[i:i + 10_000])
+            except OSError: # the client was killed
+                break
+        self.close_connection = True
+
+    def log_message(self, *args):
+        pass
+
+
+def zipped(stars=5, n=12_000):
+    "A zip file like that of MovieLens-1M"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, 'w') as z:
+        z.writestr('ml-1m/ratings.dat', f'1::10::{stars}::978300760\n2::10::4::978300761\n'*(n//2))
+        z.writestr('ml-1m/movies.dat', '10::Alien (1979)::Horror\n')
+        z.writestr('ml-1m/genome-scores.csv', 'large')
+    return archive.getvalue()
+
+
+@pytest.fixture
+def server():
+    "A server without faults, until the test sets some"
+    s = ThreadingHTTPServer(('127.0.0.1', 0), Server)
+    s.content, s.version, s.asked = zipped(), '"1"', []
+    s.md5 = b'MD5 (ml-1m.zip) = ' + hashlib.md5(s.content).hexdigest().encode()
+    s.ignores_range, s.most, s.pause, s.shift = False, 10**9, 0, 0
+    s.url = f'http://127.0.0.1:{s.server_port}'
+    threading.Thread(target=s.serve_forever, args=(.01,), daemon=True).start()
+    yield s
+    s.shutdown()
+    s.server_close()
+
+
+def get(server, folder):
+    return m.download('ml-1m', folder, server.url, wait=0)
+
+
+def check(folder, cache, stars=5):
+    "The download is complete, and nothing else is left"
+    assert folder == cache/'ml-1m' and [f.name for f in cache.iterdir()] == ['ml-1m']
+    assert sorted(f.name for f in folder.iterdir()) == ['movies.dat', 'ratings.dat']
+    found = m.read_coded(folder)
+    assert len(found) == 12_000 and found.halves[0] == 2*stars and found.name == 'MovieLens-1M'
+
+
+def test_a_download(server, tmp_path):
+    check(get(server, tmp_path), tmp_path)
+    assert server.asked == [0]
+
+
+def test_a_line_that_breaks_off(server, tmp_path):
+    server.most = 50_000
+    check(get(server, tmp_path), tmp_path)
+    assert server.asked == list(range(0, len(server.content), 50_000))
+
+
+def test_a_server_that_ignores_range(server, tmp_path):
+    server.most, server.ignores_range = 50_000, True
+    with pytest.raises(DataError, match='broke off'):
+        get(server, tmp_path)
+    server.most = 10**9
+    check(get(server, tmp_path), tmp_path)
+
+
+def test_a_file_that_changes_on_the_server(server, tmp_path):
+    server.most = 0
+    with pytest.raises(DataError):
+        get(server, tmp_path)
+    part = tmp_path/'ml-1m.part'/'ml-1m.zip'
+    part.write_bytes(server.content[:70_000])
+    server.content, server.version, server.most = zipped(stars=2), '"2"', 10**9
+    server.md5 = hashlib.md5(server.content).hexdigest().encode()
+    check(get(server, tmp_path), tmp_path, stars=2)
+
+
+@pytest.mark.parametrize('version', ['"1"', ''])
+def test_a_run_goes_on_where_another_has_stopped(server, tmp_path, version):
+    server.version, server.most = version, 0
+    with pytest.raises(DataError):
+        get(server, tmp_path)
+    (tmp_path/'ml-1m.part'/'ml-1m.zip').write_bytes(server.content[:70_000])
+    server.most, server.asked = 10**9, []
+    check(get(server, tmp_path), tmp_path)
+    assert server.asked == ([70_000] if version else [0])
+
+
+@pytest.mark.parametrize('md5', [b'0'*32, b''])
+def test_wrong_content_is_not_accepted(server, tmp_path, md5):
+    server.content, server.md5 = b'<html>Sign in to the hotel network</html>', md5
+    with pytest.raises(DataError, match='checksum'):
+        get(server, tmp_path)
+    assert not (tmp_path/'ml-1m').exists() and not (tmp_path/'ml-1m.part'/'ml-1m.zip').exists()
+    server.content = zipped()
+    server.md5 = hashlib.md5(server.content).hexdigest().encode()
+    check(get(server, tmp_path), tmp_path)
+
+
+def test_a_zip_file_that_is_not_one(server, tmp_path):
+    server.content = b'PK' + bytes(1000)
+    server.md5 = hashlib.md5(server.content).hexdigest().encode()
+    with pytest.raises(DataError, match='zip file'):
+        get(server, tmp_path)
+
+
+def test_another_part_than_asked_for(server, tmp_path):
+    server.most, server.shift = 50_000, 10
+    with pytest.raises(DataError, match='another part'):
+        get(server, tmp_path)
+
+
+def test_no_server(tmp_path):
+    with pytest.raises(DataError, match='could not be downloaded from 127.0.0.1'):
+        m.download('ml-1m', tmp_path, 'http://127.0.0.1:9', wait=0)
+
+
+@pytest.mark.parametrize('seed', [0])
+def test_a_download_killed_at_any_moment(server, tmp_path, seed):
+    rng, kills = np.random.default_rng(seed), 0
+    server.pause = .01
+    code = ('from pathlib import Path; from collab_course.further.millions import download; print("go", flush=True); '
+            f'download("ml-1m", Path({str(tmp_path)!r}), {server.url!r}, wait=0)')
+    while not (tmp_path/'ml-1m').exists():
+        assert kills < 60, 'it never ends'
+        process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        try:
+            process.wait(rng.uniform(.05, .3 + .02*kills))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+        process.stdout.close()
+    check(get(server, tmp_path), tmp_path)
+
+
+# Where the ratings come from
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    "An empty cache, and no server"
+    monkeypatch.setattr(m, 'data_cache', lambda: tmp_path/'cache')
+    monkeypatch.delenv('COLLAB_COURSE_DATA', raising=False)
+    monkeypatch.setattr(m.download, '__defaults__', ('http://127.0.0.1:9', 0, False))
+    return tmp_path
+
+
+def test_without_a_network_the_ratings_are_synthetic(nowhere, capsys):
+    folder = m.get_millions(100_000)
+    assert 'uses synthetic ratings' in capsys.readouterr().out
+    assert m.read_coded(folder).name == 'Synthetic ratings (not MovieLens)'
+    assert m.get_millions(100_000) == folder and not capsys.readouterr().out
+    m.get_millions(100_000, retry=True)
+    assert 'could not be downloaded' in capsys.readouterr().out
+
+
+def test_a_named_folder_and_its_neighbors(nowhere, monkeypatch):
+    real = nowhere/'data'/'ml-latest-small'
+    real.mkdir(parents=True)
+    (real/'ratings.csv').write_text(GOOD)
+    for path in (real, nowhere/'data', f' "{real}" '):
+        assert m.get_millions(path=path) == real
+    with pytest.raises(DataError, match='not a folder with'):
+        m.get_millions(path=nowhere)
+    for data in (nowhere/'data', nowhere/'data'/'ml-100k'):
+        monkeypatch.setenv('COLLAB_COURSE_DATA', str(data))
+        assert m.get_millions(100_000) == real
+
+
+def test_the_command(nowhere):
+    answer = subprocess.run([sys.executable, '-m', 'collab_course.further.millions', '--ratings', '5000', '--folder',
+                             str(nowhere/'made')], capture_output=True, text=True)
+    assert answer.returncode == 0 and '5,000 ratings' in answer.stdout and not answer.stderr
+    assert md5(nowhere/'made'/'ratings.csv') == MD5[5000]
+    answer = subprocess.run([sys.executable, '-m', 'collab_course.further.millions', '--ratings', '1', '--folder',
+                             str(nowhere/'made')], capture_output=True, text=True)
+    assert answer.returncode == 1 and 'Traceback' not in answer.stderr and 'n_ratings' in answer.stderr
+
+
+# Time and memory of a process
+
+def test_a_process_of_its_own():
+    found = run_apart('value = len(sys.argv[1])*base', 'base = 2', ['abc'])
+    assert found['value'] == 6 and 0 <= found['seconds'] < 60 and .001 < found['GB'] < 1
+    with pytest.raises(RuntimeError, match='ZeroDivisionError'):
+        run_apart('1/0')
+
+
+def test_medians_side_by_side():
+    table = side_by_side({'b': ('', ''), 'a': ('', "x = b'1'*3*10**7")}, n=1)
+    assert table.index.tolist() == ['b', 'a'] and table['GB']['a'] - table['GB']['b'] > .025
+    with pytest.raises(ValueError, match='n must be'):
+        side_by_side({}, n=0)
