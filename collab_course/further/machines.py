@@ -456,11 +456,12 @@ def fit_accelerate(
         dist.broadcast(idxs, rank)
         return idxs.tolist()
 
-    DistributedDL._broadcast = broadcast
+    original, DistributedDL._broadcast = DistributedDL._broadcast, broadcast
     try:
         with learn.distrib_ctx(sync_bn=False, cpu=True):
             learn.fit_one_cycle(epochs, 1e-2, wd=.4)
     finally:
+        DistributedDL._broadcast = original
         for name in settings:
             del os.environ[name]
 
