@@ -19,8 +19,9 @@ function draw(tag, {text, ...attributes} = {}) {
 
 // --- the table: it is drawn once, and each step changes its colors and numbers
 
-const CELL = 36, LEFT = 44, TOP = 146 // units of the picture
-const wide = LEFT + nColumns*CELL + 90, tall = TOP + nRows*CELL + 4
+const longest = 8.2*Math.max(...data.columns.map(name => name.length)) // a title's length, about
+const CELL = 36, LEFT = 44, TOP = 12 + Math.ceil(.77*longest) // units of the picture
+const wide = LEFT + nColumns*CELL + Math.ceil(.64*longest) - CELL/2, tall = TOP + nRows*CELL + 4
 const table = draw('svg', {viewBox: `0 0 ${wide} ${tall}`, role: 'img'})
 data.rows.forEach((name, i) => table.append(
   draw('text', {class: 'name', x: LEFT - 6, y: TOP + CELL*(i + .62), 'text-anchor': 'end', text: name})))

@@ -395,7 +395,7 @@ function map(visitor, ratings, best) {
   // Labels that fit: first yours, then rated and recommended movies, then those with the most ratings
   let labels = 0
   function label(text, place, style) {
-    const wide = 6.6*text.length, onLeft = x(place) + 8 + wide > w
+    const wide = 7.4*text.length, onLeft = x(place) + 8 + wide > w
     const left = onLeft ? x(place) - 8 - wide : x(place) + 8
     const spot = {left, right: left + wide, top: y(place) - 7, bottom: y(place) + 7}
     const free = spot.left >= 0 && spot.top >= 0 && spot.bottom <= h &&
