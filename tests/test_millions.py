@@ -435,3 +435,11 @@ def test_medians_side_by_side():
     assert table.index.tolist() == ['b', 'a'] and table['GB']['a'] - table['GB']['b'] > .025
     with pytest.raises(ValueError, match='n must be'):
         side_by_side({}, n=0)
+
+
+def test_a_file_that_can_no_longer_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path/'ratings.csv').write_text('userId,movieId,rating,timestamp\n1,2,x,3\n')
+    def gone(file): raise PermissionError(13, 'Permission denied')
+    monkeypatch.setattr(m, 'first_bad_line', gone)
+    with pytest.raises(DataError, match="ratings.csv can't be read .Permission denied."):
+        m.read_coded(tmp_path, 'pandas')

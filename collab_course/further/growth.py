@@ -11,6 +11,7 @@ import hashlib, json, math, os, time, zipfile, zlib
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from torch.nn import functional as F
+from scipy.stats import linregress
 from fastai.basics import progress_bar
 from ..checks import check_number
 from ..download import DataError
@@ -345,10 +346,5 @@ def fit_power(
     x, y = np.asarray(n, float), np.asarray(excess, float)
     if x.shape != y.shape or len(x) < 3 or not (np.r_[x, y] > 0).all():
         raise ValueError('A slope needs three or more sizes, and numbers above 0.')
-    x, y = np.log(x), np.log(y)
-    x_mean = x.mean()
-    spread = np.square(x - x_mean).sum()
-    slope = ((x - x_mean)*y).sum()/spread
-    rest = y - y.mean() - slope*(x - x_mean)
-    error = np.sqrt(np.square(rest).sum()/(len(x) - 2)/spread)
-    return pd.Series({'slope': slope, 'error': error, 'at_1': np.exp(y.mean() - slope*x_mean)})
+    line = linregress(np.log(x), np.log(y))
+    return pd.Series({'slope': line.slope, 'error': line.stderr, 'at_1': np.exp(line.intercept)})

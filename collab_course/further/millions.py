@@ -732,7 +732,7 @@ def rating_columns(
         raise DataError(f'{file} contains no ratings.')
     return columns
 
-def _unreadable(file, reason):
+def _unreadable(file, error):
     "The message for a file of ratings that can't be used"
     try:
         bad = first_bad_line(file)
@@ -741,7 +741,7 @@ def _unreadable(file, reason):
     if bad:
         return (f'{file}, line {bad[0]}: {bad[1]!r} is not user, item, rating (0.5 to 5) and time. '
                 'Get the file again.')
-    text = ' '.join(str(reason).split())[:200]
+    text = ' '.join(str(error).split())[:200]
     return f"{file} can't be used: {text}."
 
 # %% ../../nbs/side/millions.ipynb #e00e1161

@@ -100,14 +100,17 @@ def cornac():
         return more
     return fit
 
-def lenskit():
+def frame(train):
+    "The ratings as a table"
     import pandas as pd
+    return pd.DataFrame({'user': train.users, 'item': train.items, 'rating': stars(train)})
+
+def lenskit():
     from lenskit.als import BiasedMFScorer
     from lenskit.data import from_interactions_df
     def fit(train, l2):
         def more(n):
-            frame = pd.DataFrame({'user': train.users, 'item': train.items, 'rating': stars(train)})
-            data = from_interactions_df(frame, user_col='user', item_col='item', rating_col='rating')
+            data = from_interactions_df(frame(train), user_col='user', item_col='item', rating_col='rating')
             m = BiasedMFScorer(epochs=n, embedding_size=N_FACTORS, regularization=l2)
             m.train(data)
             def rows(table, ids, size):
@@ -122,11 +125,10 @@ def lenskit():
     return fit
 
 def surprise():
-    import surprise as lib, pandas as pd
+    import surprise as lib
     def fit(train, l2):
         def more(n):
-            frame = pd.DataFrame({'user': train.users, 'item': train.items, 'rating': stars(train)})
-            data = lib.Dataset.load_from_df(frame, lib.Reader(rating_scale=(.5, 5))).build_full_trainset()
+            data = lib.Dataset.load_from_df(frame(train), lib.Reader(rating_scale=(.5, 5))).build_full_trainset()
             m = lib.SVD(n_factors=N_FACTORS, n_epochs=n, reg_all=l2, random_state=0).fit(data)
             def rows(table, to_inner, size):
                 res = np.zeros((size, *table.shape[1:]), np.float32)
