@@ -345,8 +345,8 @@ def ratings_known(
         raise ValueError(f'ratings must be a table with the columns {names[0]!r} and {names[1]!r}.')
     for name in names:
         known = dls.classes[name]
-        names_given = ratings[name].astype(object) # Arrow's types refuse names of other kinds
-        if len(ratings) and not names_given.isin(list(known)).any():
+        given = ratings[name].drop_duplicates().astype(object) # Arrow compares only its own kinds
+        if len(ratings) and not given.isin(list(known)).any():
             raise ValueError(
                 f'The model knows none of the names in column {name!r} of ratings, such as '
                 f'{ratings[name].iloc[0]!r}: its names look like {known[1]!r}.')

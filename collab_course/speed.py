@@ -126,7 +126,7 @@ def fit_fast(
     epochs:int=5, # times through the training ratings
     lr:float=1e-2, # highest learning rate of the cycle
     wd:float|None=None, # weight decay; default: 0.4 if the model has a range, else 0
-    callbacks:bool=False # True: train in a `Learner`, which records losses, in 4 times the time
+    callbacks:bool=False # True: train in a `Learner`, which records losses, in 3 times the time
 ) -> RatingsLearner:
     "Train `model` as `fit` does, with a gradient written by hand"
     check_training(dls, model)
