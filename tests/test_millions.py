@@ -263,8 +263,10 @@ def zipped(stars=5, n=12_000):
 
 
 @pytest.fixture
-def server():
-    "A server without faults, until the test sets some"
+def server(monkeypatch):
+    "A server without faults, until the test sets some; no proxy can reach it"
+    monkeypatch.setenv('http_proxy', 'http://127.0.0.1:9')
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
     s = ThreadingHTTPServer(('127.0.0.1', 0), Server)
     s.content, s.version, s.asked = zipped(), '"1"', []
     s.md5 = b'MD5 (ml-1m.zip) = ' + hashlib.md5(s.content).hexdigest().encode()
