@@ -29,6 +29,7 @@ from .live import *
 from .words import *
 from .sequences import *
 from .millions import *
+from .cores import *
 from .growth import *
 from .machines import *
 from .serving import *
