@@ -161,10 +161,10 @@ METHODS = { # name: (environment, how to load it, does a training go on?, penalt
     'biases alone': ('course', means, False, [.05], [10]),
     'ALS, compiled': ('course', sweeps('numba'), True, [.05], [2, 5, 10]),
     'ALS, torch': ('course', sweeps('torch'), True, [.05], [2, 5, 10]),
-    'AdamW': ('course', adamw, False, [.13, .2], [5, 10]),
+    'AdamW': ('course', adamw, False, [.2], [5, 10]),
     'Spark ALS, after biases': ('course', spark, False, [.05], [10]),
-    'lenskit BiasedMF': ('lenskit', lenskit, False, [.05, .1], [5, 10]),
-    'cornac MF': ('peers', cornac, False, [.01, .02, .05], [10, 20, 40]),
+    'lenskit BiasedMF': ('lenskit', lenskit, False, [.05], [5, 10]),
+    'cornac MF': ('peers', cornac, False, [.02], [10, 20, 40]),
     'Surprise SVD': ('peers', surprise, False, [.02], [10, 20]),
     'implicit ALS': ('peers', implicit, False, [.01], [5])}
 
