@@ -77,7 +77,7 @@ def kept(name, f):
 
 def tuned(folder, size, how, method, k):
     "The best penalty on a tenth of the training ratings; the grid grows as long as the best is at its edge"
-    if float(size) >= 1 and k: k = 16 # the best one changes little with the factors
+    if float(size) > 3: k = min(k, 16) # more factors take the penalty of 16 there
     def tune():
         train, *_ = parts(folder, SIZES[size], how, 0)
         rest, held_out = train_valid(train, seed=1)
