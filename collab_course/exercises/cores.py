@@ -6,7 +6,7 @@
 __all__ = ['f15d']
 
 # %% ../../nbs/exercises/15b_cores.ipynb #x15b0003
-from .engine import Wrong, define, short
+from .engine import by_number, define
 
 # %% ../../nbs/exercises/15b_cores.ipynb #x15b0005
 _seconds = {
@@ -22,20 +22,9 @@ _seconds = {
     .16: ('a-row-not-a-matrix', 'That is one product for each number of a **row**. A Gram matrix '
         'has a product for each **pair** of them.', None)}
 
-def _check_seconds(got, rng):
-    "Is it the least time for the Gram matrices of a sweep?"
-    try:
-        n = float(got)
-    except Exception:
-        says = f'The answer is one number. This is not a number: `{short(got)}`.'
-        raise Wrong(says, 'not-a-number') from None
-    near = lambda wanted: abs(n - wanted) <= .01*wanted
-    if near(1.36):
-        return '136 products for each rating, twice in a sweep, on two cores.'
-    for wrong, (name, says, nudge) in _seconds.items():
-        if near(wrong):
-            raise Wrong(says, name, nudge)
-    raise Wrong(f'That would be {n/1.36:.3g} times as long as it takes at least.')
+_check_seconds = by_number(
+    1.36, '136 products for each rating, twice in a sweep, on two cores.', _seconds,
+    lambda n: f'That would be {n/1.36:.3g} times as long as it takes at least.', tol=.01)
 
 # %% ../../nbs/exercises/15b_cores.ipynb #x15b0006
 f15d = define('f15d', title='A floor for the time', chapter='further/15b_two_cores',

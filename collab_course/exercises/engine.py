@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['pile', 'Card', 'Verdict', 'Wrong', 'short', 'beside', 'same', 'Outcome', 'blame', 'bounded', 'kept', 'call',
-           'one_line', 'Mistake', 'agrees', 'by_property', 'Option', 'letters', 'by_choice', 'Definition', 'all_names',
-           'Question', 'define', 'judge', 'progress_path', 'Board', 'progress', 'table', 'worked', 'survives']
+           'one_line', 'Mistake', 'agrees', 'by_property', 'Option', 'letters', 'by_choice', 'by_number', 'Definition',
+           'all_names', 'Question', 'define', 'judge', 'progress_path', 'Board', 'progress', 'table', 'worked',
+           'survives']
 
 # %% ../../nbs/exercises/00_engine.ipynb #fd05b519
 import ast, builtins, contextlib, copy, ctypes, functools, html, inspect, io, json, multiprocessing
@@ -552,6 +553,32 @@ def by_choice(
         if len(picked) < sum(option.right for option in options):
             raise Wrong(f'{says}\n\nSo far so good, but this is not all.', 'incomplete')
         return says
+    return check
+
+# %% ../../nbs/exercises/00_engine.ipynb #engbynum2
+def by_number(
+    right:float, # the right number
+    says:str, # Markdown: what to say about it
+    known:dict, # wrong number: the misconception, Markdown, and a first hint or None
+    other, # a function of any other number: Markdown about it
+    tol:float=0. # relative, for numbers that a learner may round
+): # a checker: (number, rng) -> Markdown, raises `Wrong`
+    "A checker for a number: right if it is `right`, and known wrong ones are explained"
+    def check(got, rng):
+        try:
+            n = float(got)
+        except Exception:
+            text = f'The answer is one number. This is not a number: `{short(got)}`.'
+            raise Wrong(text, 'not-a-number') from None
+        def is_near(wanted):
+            return abs(n - wanted) <= tol*abs(wanted)
+        if is_near(right):
+            return one_line(says)
+        for wrong in known:
+            if is_near(wrong):
+                name, text, nudge = known[wrong]
+                raise Wrong(one_line(text), name, nudge)
+        raise Wrong(other(n))
     return check
 
 # %% ../../nbs/exercises/00_engine.ipynb #5781c989

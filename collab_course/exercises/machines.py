@@ -6,7 +6,7 @@
 __all__ = ['f15j', 'f15k']
 
 # %% ../../nbs/exercises/15d_machines.ipynb #x15d0003
-from .engine import Option, Wrong, define, short
+from .engine import Option, by_number, define
 
 # %% ../../nbs/exercises/15d_machines.ipynb #x15d0005
 _ring_nudge = 'Around the ring, the sums have to be made, and then everyone has to get them.'
@@ -25,19 +25,9 @@ _megabytes = {
         'Does `DistributedDataParallel` know which rows the batch has touched?'),
     96: ('numbers-not-bytes', 'Do you count numbers in millions? Each has 4 bytes.', None)}
 
-def _check_megabytes(got, rng):
-    "Is it what one process sends?"
-    try:
-        n = float(got)
-    except Exception:
-        says = f'The answer is one number. This is not a number: `{short(got)}`.'
-        raise Wrong(says, 'not-a-number') from None
-    if n == 384:
-        return ('2 x 3/4 x 256 MB, in every step, although the batch touches a small part of the '
-            'rows.')
-    other = f'That would be {n/256:.4g} times the size of the gradient.'
-    name, says, nudge = _megabytes.get(n, (None, other, None))
-    raise Wrong(says, name, nudge)
+_check_megabytes = by_number(
+    384, '2 x 3/4 x 256 MB, in every step, although the batch touches a small part of the rows.',
+    _megabytes, lambda n: f'That would be {n/256:.4g} times the size of the gradient.')
 
 # %% ../../nbs/exercises/15d_machines.ipynb #x15d0006
 f15j = define('f15j', title='What an all-reduce sends', chapter='further/15d_many_machines',

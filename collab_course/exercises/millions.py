@@ -6,7 +6,7 @@
 __all__ = ['f15a', 'f15b', 'f15c']
 
 # %% ../../nbs/exercises/15_millions.ipynb #57944d08
-from .engine import Option, Wrong, define, short
+from .engine import Option, Wrong, by_number, define
 
 # %% ../../nbs/exercises/15_millions.ipynb #d1661e00
 _bits_nudge = 'How many different users and items are there? Which types can count so far?'
@@ -29,20 +29,14 @@ _gigabytes = {
         'million items fit.', _bits_nudge),
     72: ('bits', 'These are giga**bits**.', 'How many bits has a byte?')}
 
-def _check_gigabytes(got, rng):
-    "Is it the number of gigabytes?"
-    try:
-        n = float(got)
-    except Exception:
-        says = f'The answer is one number. This is not a number: `{short(got)}`.'
-        raise Wrong(says, 'not-a-number') from None
-    if n == 9:
-        return ('4 bytes for the user, 4 for the item and 1 for the half stars, a billion times. '
-            'That fits into the memory of a laptop with 16 GB, if nothing is copied.')
+def _other_gigabytes(n):
     if n >= 1e8:
-        raise Wrong('The answer is in **gigabytes**, a billion bytes each.', 'unit', None)
-    name, says, nudge = _gigabytes.get(n, (None, f'That would be {n:g} bytes a rating.', None))
-    raise Wrong(says, name, nudge)
+        raise Wrong('The answer is in **gigabytes**, a billion bytes each.', 'unit')
+    return f'That would be {n:g} bytes a rating.'
+
+_check_gigabytes = by_number(
+    9, """4 bytes for the user, 4 for the item and 1 for the half stars, a billion times. That fits
+    into the memory of a laptop with 16 GB, if nothing is copied.""", _gigabytes, _other_gigabytes)
 
 # %% ../../nbs/exercises/15_millions.ipynb #b4db0ddb
 f15a = define('f15a', title='What a billion ratings need',

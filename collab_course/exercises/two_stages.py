@@ -6,7 +6,7 @@
 __all__ = ['f13g', 'f13h', 'f13i']
 
 # %% ../../nbs/exercises/13c_two_stages.ipynb #qtwo00003
-from .engine import Option, Wrong, define, short
+from .engine import Option, by_number, define
 
 # %% ../../nbs/exercises/13c_two_stages.ipynb #qtwo00005
 f13g = define('f13g', title='Distances for dot products', chapter='further/13c_two_stages',
@@ -107,19 +107,9 @@ _counts = {
         'cluster holds only its **own** items.', 'How many items are in one cluster?'),
     2_000: ('one-cluster', 'That is for **one** cluster. Eight of them are searched.', None)}
 
-def _check_count(got, rng):
-    "Is it the number of comparisons?"
-    try:
-        n = float(got)
-    except Exception:
-        says = f'The answer is one number. This is not a number: `{short(got)}`.'
-        raise Wrong(says, 'not-a-number') from None
-    if n == 9_000:
-        return ('1,000 centers and 8 x 1,000 items: less than a hundredth of the million that an '
-            'exact search needs.')
-    other = f'That would be {n/10_000:.4g}% of the items.'
-    name, says, nudge = _counts.get(n, (None, other, None))
-    raise Wrong(says, name, nudge)
+_check_count = by_number(
+    9_000, """1,000 centers and 8 x 1,000 items: less than a hundredth of the million that an exact
+    search needs.""", _counts, lambda n: f'That would be {n/10_000:.4g}% of the items.')
 
 # %% ../../nbs/exercises/13c_two_stages.ipynb #qtwo00009
 f13h = define('f13h', title='What an index saves', chapter='further/13c_two_stages',
