@@ -19,7 +19,7 @@ FURTHER = ['further.benchmarks', 'further.ingredients', 'further.hundred_lines',
            'further.column_tools', 'further.columns', 'further.watching', 'further.positives', 'further.two_stages',
            'further.missing', 'further.live', 'further.words', 'further.sequences', 'further.where_else',
            'further.projects', 'further.millions', 'further.memory', 'further.sweeps', 'further.growth',
-           'further.machines', 'further.serving']
+           'further.machines', 'further.serving', 'further.directions']
 
 # Modules for tables of ratings, which need no model
 WITHOUT_TORCH = ['checks', 'download', 'world', 'movielens', 'crosstab', 'weight_decay', 'subspaces', 'ridge', 'als',
@@ -135,7 +135,9 @@ OWN = {
     'further.memory.run_apart': 'code setup args', 'further.memory.side_by_side': 'ways args',
     'further.sweeps.Tables.__init__': 'mean', 'further.sweeps.Tables.named': 'user_ids item_ids',
     'further.sweeps.tables_rmse': 'tables',
-    'further.sweeps.Sweeps.__init__': 'engine', 'further.sweeps.sweep_als': 'engine',
+    'further.sweeps.Sweeps.__init__': 'engine constant', 'further.sweeps.sweep_als': 'engine constant',
+    'further.directions.directions': 'tables user_counts item_counts',
+    'further.directions.RelevanceSweeps.__init__': 'engine constant plain', 'further.directions.relevance_als': 'engine constant',
     'further.growth.spread_batches': 'epoch',
     'further.growth.fit_slices': 'progress', 'further.growth.resumable': 'step state settings seconds progress',
     'further.growth.smaller': 'share', 'further.growth.list_quality': 'tables candidates',

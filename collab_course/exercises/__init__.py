@@ -33,6 +33,7 @@ from .cores import *
 from .growth import *
 from .machines import *
 from .serving import *
+from .directions import *
 from .where_else import *
 
 # %% ../../nbs/exercises/10_all.ipynb #8ab0e44e

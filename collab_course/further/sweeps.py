@@ -85,7 +85,8 @@ def solve_batches(
     table, # tensor with the other side's rows: the bias, then the factors
     mean:float, # of all ratings
     l2:float, # penalty, times the number of the row's ratings
-    budget:int=2**18 # ratings in a batch, with padding
+    budget:int=2**18, # ratings in a batch, with padding
+    constant:float=0. # penalty besides, the same for each row
 ): # tensor, a row for each row of `side`
     "Solve for all rows of one side in batches of rows of similar length"
     nothing = torch.zeros_like(table[:1])
@@ -106,7 +107,7 @@ def solve_batches(
         y = side.halves[where]*.5 - mean - bias[codes]
         inputs = x[codes] # rows x ratings x (1 + factors)
         gram = inputs.mT @ inputs
-        penalty = l2*lengths[rows].clamp(min=1)
+        penalty = constant + l2*lengths[rows].clamp(min=1)
         gram.diagonal(dim1=1, dim2=2).add_(penalty[:,None])
         right = inputs.mT @ y[:,:,None]
         res[rows] = torch.cholesky_solve(right, torch.linalg.cholesky(gram))[:,:,0]
@@ -196,7 +197,7 @@ def compile_loop(
     none, one = np.float32(0), np.float32(1)
 
     @numba.njit(fastmath=as_written, parallel=True)
-    def loop(side, pieces, factors, bias, mean, l2, res):
+    def loop(side, pieces, factors, bias, mean, l2, constant, res):
         for piece in numba.prange(len(pieces) - 1):
             x = np.zeros((2, block, width + 16), np.float32)
             gram = np.zeros((width + 2, width), np.float32)
@@ -216,10 +217,11 @@ def compile_loop(
                         sum_y += x[now, r, width + 1]
                     now = 1 - now
                 n = np.float32(end - start)
+                penalty = constant + l2*n
                 sum_x, right = gram[width], gram[width + 1]
-                per_rating = one/(n + l2*n)
+                per_rating = one/(n + penalty)
                 for a in range(width):
-                    gram[a, a] += l2*n
+                    gram[a, a] += penalty
                     share = sum_x[a]*per_rating
                     for c in range(width):
                         gram[a, c] -= share*sum_x[c]
@@ -249,7 +251,8 @@ def solve_loop(
     table, # the other side's rows: the bias, then the factors
     mean:float, # of all ratings
     l2:float, # penalty, times the number of the row's ratings
-    block:int=16 # ratings that are gathered at a time
+    block:int=16, # ratings that are gathered at a time
+    constant:float=0. # penalty besides, the same for each row
 ) -> np.ndarray: # a row for each row of `side`
     "Solve for all rows of one side in a compiled loop"
     n_factors = table.shape[1] - 1
@@ -261,7 +264,7 @@ def solve_loop(
     pieces = np.searchsorted(work, np.linspace(0, work[-1], 65))
     res = np.zeros((len(side.start) - 1, 1 + n_factors), np.float32)
     loop = compile_loop(width, block)
-    loop(side, pieces, factors, bias, np.float32(mean), np.float32(l2), res)
+    loop(side, pieces, factors, bias, *map(np.float32, (mean, l2, constant)), res)
     return res
 
 # %% ../../nbs/further/15b_two_cores.ipynb #swpda5e16
@@ -323,12 +326,14 @@ class Sweeps:
         seed:int=0, # of the random start
         engine:str|None=None, # 'numba' or 'torch'; default: numba on the CPU, if it is installed
         device=None, # of torch; default: the CPU
-        start=None # `Tables` to go on from; default: a random start
+        start=None, # `Tables` to go on from; default: a random start
+        constant:float=0. # penalty besides, the same for each row
     ):
         check_coded(train)
         n_factors = check_number('n_factors', n_factors, 1, whole=True)
         self.l2 = check_number('l2', l2)
-        if not self.l2 > 0:
+        self.constant = check_number('constant', constant)
+        if not self.l2 + self.constant > 0:
             raise ValueError('l2 must be above 0: many rows have fewer ratings than factors.')
         self.engine, self.device = choose_engine(engine, device)
         self.by_user, self.by_item = both_sides(train)
@@ -346,11 +351,15 @@ class Sweeps:
             users, items = place(users), place(items)
         self.users, self.items = users, items
 
+    def _solve(self, side, table):
+        "The rows of one side, given the rows of the other"
+        solve = solve_batches if self.engine == 'torch' else solve_loop
+        return solve(side, table, self.mean, self.l2, constant=self.constant)
+
     def step(self):
         "One sweep: solve for all users, then for all items"
-        solve = solve_batches if self.engine == 'torch' else solve_loop
-        self.users = solve(self.by_user, self.items, self.mean, self.l2)
-        self.items = solve(self.by_item, self.users, self.mean, self.l2)
+        self.users = self._solve(self.by_user, self.items)
+        self.items = self._solve(self.by_item, self.users)
 
     @property
     def tables(self):
@@ -368,11 +377,12 @@ def sweep_als(
     sweeps:int=10, # how many times users and items take turns
     seed:int=0, # of the random start
     engine:str|None=None, # 'numba' or 'torch'; default: numba on the CPU, if it is installed
-    device=None # of torch; default: the CPU
+    device=None, # of torch; default: the CPU
+    constant:float=0. # penalty besides, the same for each row
 ) -> Tables:
     "Fit biases and factors by alternating least squares, with a penalty that grows with the count"
     sweeps = check_number('sweeps', sweeps, 1, whole=True)
-    als = Sweeps(train, n_factors, l2, seed, engine, device)
+    als = Sweeps(train, n_factors, l2, seed, engine, device, constant=constant)
     for _ in range(sweeps):
         als.step()
     return als.tables

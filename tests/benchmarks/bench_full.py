@@ -1,6 +1,6 @@
 """Time, memory and error of our training and other libraries' on 25 million ratings, side by side, and write nbs/further/full_size_runs.csv
 
-All methods have the same ratings, split, number of factors (32) and threads (2), and take turns, each in a process of its own. Penalty and number of sweeps are chosen by
+All methods have the same ratings, split, number of factors (32) and threads (2), and take turns, each in a process of its own. Penalty and number of sweeps (and cornac's learning rate) are chosen by
 the validation ratings of every second user; the error is that of the others. Seconds are from arrays of codes to a trained model. What can't be installed is named and left out."""
 import argparse, json, os, subprocess, sys, tempfile
 from pathlib import Path
@@ -22,9 +22,9 @@ def write_ratings(n_ratings, folder):
     np.save(folder/'sizes.npy', [ratings.n_users, ratings.n_items])
     return ratings
 
-def run(python, method, l2, budgets, folder, limit):
+def run(python, method, penalty, budgets, folder, limit):
     "A row for each budget, from one process; none if it fails"
-    command = [python, ROOT/'tests'/'benchmarks'/'peers'/'full.py', method, folder, str(l2), *map(str, budgets)]
+    command = [python, ROOT/'tests'/'benchmarks'/'peers'/'full.py', method, folder, str(penalty), *map(str, budgets)]
     try: done = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=os.environ | THREAD_LIMIT, cwd=ROOT)
     except subprocess.TimeoutExpired: return print(f'{method}: stopped after {limit:.0f} seconds', flush=True)
     if done.returncode: return print(f'{method}: {done.stderr.strip()[-300:]}', flush=True)
@@ -38,10 +38,10 @@ def measure(methods, n_ratings, turns, limit):
         for turn in range(turns):
             for method in methods:
                 where, _, goes_on, penalties, budgets = METHODS[method]
-                for l2 in penalties if pythons[where] else []:
+                for penalty in penalties if pythons[where] else []:
                     for some in [budgets] if goes_on else [[b] for b in budgets]:
-                        for found in run(pythons[where], method, l2, some, folder, limit) or []:
-                            row = dict(method=method, ratings=n_ratings, l2=l2, turn=turn) | found
+                        for found in run(pythons[where], method, penalty, some, folder, limit) or []:
+                            row = dict(method=method, ratings=n_ratings, penalty=penalty, turn=turn) | found
                             print(row, flush=True)
                             yield row
 
@@ -49,9 +49,9 @@ def summary(runs):
     "Of each method: the penalty and budget with the least error for the users to choose with, then time, memory, and the other users' error"
     rows = {}
     for method, group in runs.groupby('method', sort=False):
-        by = group.groupby(['l2', 'budget']).agg(seconds=('seconds', 'median'), GB=('mb', 'max'), RMSE=('rmse', 'mean'), choose=('rmse_choose', 'mean')).reset_index()
+        by = group.groupby(['penalty', 'budget']).agg(seconds=('seconds', 'median'), GB=('mb', 'max'), RMSE=('rmse', 'mean'), choose=('rmse_choose', 'mean')).reset_index()
         best = by.iloc[0 if by['choose'].isna().all() else by['choose'].argmin()]
-        same = by[by['l2'] == best['l2']].sort_values('budget', kind='stable')
+        same = by[by['penalty'] == best['penalty']].sort_values('budget', kind='stable')
         first, last = same.iloc[0], same.iloc[-1]
         each = (last['seconds'] - first['seconds'])/(last['budget'] - first['budget']) if len(same) > 1 else first['seconds']/first['budget']
         rows[method] = {'sweeps': int(best['budget']), 's a sweep': each, 'seconds': best['seconds'], 'GB': best['GB']/1000, 'RMSE': best['RMSE']}

@@ -1,9 +1,9 @@
 """Train one model on many ratings and print, as a line of JSON for each budget, its time, error and memory
 
-    python full.py METHOD FOLDER L2 BUDGET...
+    python full.py METHOD FOLDER PENALTY BUDGET...
 
 BUDGET is a number of sweeps or epochs, in rising order. FOLDER has arrays as .npy files: users, items (codes) and halves (stars times two) of `train_` and `valid_`, and
-`sizes.npy`, the numbers of users and items. A method takes the training ratings and a penalty, and returns a function that trains for n more sweeps and returns one that
+`sizes.npy`, the numbers of users and items. A method takes the training ratings and a penalty (or more settings, as in 0.01+2), and returns a function that trains for n more sweeps and returns one that
 predicts. Libraries are imported, and compiled, before the clock starts. The ratings of every second user are to choose with, and those of the others to report."""
 import contextlib, json, re, sys, time
 from pathlib import Path
@@ -63,6 +63,16 @@ def sweeps(engine):
         return fit
     return load
 
+def relevance():
+    from collab_course.further.directions import RelevanceSweeps
+    def fit(train, l2, constant):
+        state = RelevanceSweeps(coded(train), N_FACTORS, l2, constant=constant)
+        def more(n):
+            for _ in range(n): state.step()
+            return state.tables.predict
+        return more
+    return fit
+
 def adamw():
     from collab_course.further.growth import fit_slices
     def fit(train, wd): return lambda n: fit_slices(coded(train), N_FACTORS, epochs=n, wd=wd, progress=False).predict
@@ -91,11 +101,11 @@ def spark():
 def cornac():
     from cornac.data import Dataset
     from cornac.models import MF
-    def fit(train, l2):
+    def fit(train, l2, lr):
         def more(n):
             names = {k: k for k in range(train.n_users)}, {k: k for k in range(train.n_items)}
             data = Dataset(train.n_users, train.n_items, *names, (np.asarray(train.users, int), np.asarray(train.items, int), stars(train)), seed=0)
-            m = MF(k=N_FACTORS, max_iter=n, lambda_reg=l2, num_threads=THREADS, seed=0).fit(data)
+            m = MF(k=N_FACTORS, max_iter=n, learning_rate=lr, lambda_reg=l2, num_threads=THREADS, seed=0).fit(data)
             return from_tables(m.global_mean, m.u_biases, m.i_biases, m.u_factors, m.i_factors)
         return more
     return fit
@@ -159,12 +169,13 @@ def implicit():
 
 METHODS = { # name: (environment, how to load it, does a training go on?, penalty, budgets)
     'biases alone': ('course', means, False, [.05], [10]),
-    'ALS, compiled': ('course', sweeps('numba'), True, [.05], [2, 5, 10]),
+    'ALS by direction': ('course', relevance, True, ['0.01+1', '0.01+2', '0.02+2', '0.02+4', '0.03+2'], [4, 5, 6, 8]),
+    'ALS, compiled': ('course', sweeps('numba'), True, [.035, .05, .07], [2, 5, 10]),
     'ALS, torch': ('course', sweeps('torch'), True, [.05], [2, 5, 10]),
-    'AdamW': ('course', adamw, False, [.2], [5, 10]),
+    'AdamW': ('course', adamw, False, [.2, .3], [5, 10]),
     'Spark ALS, after biases': ('course', spark, False, [.05], [10]),
-    'lenskit BiasedMF': ('lenskit', lenskit, False, [.05], [5, 10]),
-    'cornac MF': ('peers', cornac, False, [.02], [10, 20, 40]),
+    'lenskit BiasedMF': ('lenskit', lenskit, False, [.035, .05], [5, 10]),
+    'cornac MF': ('peers', cornac, False, ['0.015+0.01', '0.02+0.01', '0.03+0.01', '0.02+0.005', '0.03+0.005'], [20, 30, 45]),
     'Surprise SVD': ('peers', surprise, False, [.02], [10, 20]),
     'implicit ALS': ('peers', implicit, False, [.01], [5])}
 
@@ -185,18 +196,18 @@ def children_memory():
         found += below
     return float(np.nansum([peak_memory(pid) for pid in found]))
 
-def main(method, folder, l2, *budgets):
+def main(method, folder, penalty, *budgets):
     "Train, predict, and print the numbers"
     _, load_method, goes_on, _, _ = METHODS[method]
     if METHODS[method][0] == 'course':
         import torch
         torch.set_num_threads(THREADS)
-    fit, l2, budgets = load_method(), float(l2), [int(b) for b in budgets]
-    fit(few(), l2)(1)
+    fit, penalties, budgets = load_method(), [float(p) for p in penalty.split('+')], [int(b) for b in budgets]
+    fit(few(), *penalties)(1)
     train, valid = load(folder, 'train'), load(folder, 'valid')
     before, done, took = peak_memory(), 0, 0
     start = time.perf_counter()
-    more = fit(train, l2)
+    more = fit(train, *penalties)
     for budget in budgets:
         predict = more(budget - done)
         took += time.perf_counter() - start
