@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 from torch.nn import functional as F
-from fastai.basics import OptimWrapper
+from fastai.basics import CastToTensor, OptimWrapper
 from .dot_product_bias import DotProductBias
 from .loader import check_training
 from .many_models import decay_, one_cycle
@@ -115,6 +115,7 @@ fused_adam = partial(OptimWrapper, opt=_adam)
 def learner_of_table(dls, model, epochs, lr, wd): # as in `fit_fast`
     "A `Learner` that has trained a `OneTable` with the numbers of `model`"
     learn = RatingsLearner(dls, OneTable(model), loss_func=mse, opt_func=fused_adam)
+    learn.remove_cb(CastToTensor)
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(epochs, lr, wd=wd)
     return learn
