@@ -59,7 +59,7 @@ def test_strengths_do_not_depend_on_how_the_factors_are_turned():
     mixed = Tables(3., np.c_[tables.users[:,:1], tables.users[:,1:] @ mix].astype(np.float32),
                    np.c_[tables.items[:,:1], tables.items[:,1:] @ np.linalg.inv(mix).T].astype(np.float32))
     np.testing.assert_allclose(directions(mixed, *weights)[1], directions(tables, *weights)[1], rtol=1e-3)
-    ones = [np.ones(len(rows)) for rows in (tables.users, tables.items)]
+    ones = [[1]*len(rows) for rows in (tables.users, tables.items)] # lists will do
     values = np.linalg.svd(tables.users[:,1:] @ tables.items[:,1:].T)[1][:4]/(50*40)**.5
     np.testing.assert_allclose(directions(tables, *ones)[1], values, rtol=1e-4)
 

@@ -39,8 +39,8 @@ def directions(
     check_counts(tables.users, user_counts, 'user_counts')
     check_counts(tables.items, item_counts, 'item_counts')
     users, items = (rows[:,1:].astype(np.float64) for rows in (tables.users, tables.items))
-    of_users = users.T*user_counts @ users/user_counts.sum()
-    of_items = items.T*item_counts @ items/item_counts.sum()
+    of_users = users.T*user_counts @ users/np.sum(user_counts)
+    of_items = items.T*item_counts @ items/np.sum(item_counts)
     (user_root, user_back), (item_root, item_back) = map(root_and_inverse, (of_users, of_items))
     left, strengths, right = np.linalg.svd(user_root @ item_root)
     stretch = strengths**.5

@@ -51,27 +51,19 @@ def coded(train):
     from collab_course.further.millions import CodedRatings
     return CodedRatings(*(np.asarray(c) for c in (train.users, train.items, train.halves)), np.arange(train.n_users), np.arange(train.n_items))
 
-def sweeps(engine):
+def sweeps(engine, by_direction=False):
     def load():
+        from collab_course.further.directions import RelevanceSweeps
         from collab_course.further.sweeps import Sweeps
-        def fit(train, l2):
-            state = Sweeps(coded(train), N_FACTORS, l2, engine=engine)
+        kind = RelevanceSweeps if by_direction else Sweeps
+        def fit(train, l2, constant=0.):
+            state = kind(coded(train), N_FACTORS, l2, engine=engine, constant=constant)
             def more(n):
                 for _ in range(n): state.step()
                 return state.tables.predict
             return more
         return fit
     return load
-
-def relevance():
-    from collab_course.further.directions import RelevanceSweeps
-    def fit(train, l2, constant):
-        state = RelevanceSweeps(coded(train), N_FACTORS, l2, constant=constant)
-        def more(n):
-            for _ in range(n): state.step()
-            return state.tables.predict
-        return more
-    return fit
 
 def adamw():
     from collab_course.further.growth import fit_slices
@@ -169,7 +161,7 @@ def implicit():
 
 METHODS = { # name: (environment, how to load it, does a training go on?, penalty, budgets)
     'biases alone': ('course', means, False, [.05], [10]),
-    'ALS by direction': ('course', relevance, True, ['0.01+1', '0.01+2', '0.02+2', '0.02+4', '0.03+2'], [4, 5, 6, 8]),
+    'ALS by direction': ('course', sweeps('numba', by_direction=True), True, ['0.01+1', '0.01+2', '0.02+2', '0.02+4', '0.03+2'], [4, 5, 6, 8]),
     'ALS, compiled': ('course', sweeps('numba'), True, [.035, .05, .07], [2, 5, 10]),
     'ALS, torch': ('course', sweeps('torch'), True, [.05], [2, 5, 10]),
     'AdamW': ('course', adamw, False, [.2, .3], [5, 10]),
