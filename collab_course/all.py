@@ -6,7 +6,7 @@
 __all__ = ['np', 'pd', 'set_seed', 'get_movielens', 'rating_counts', 'top_crosstab', 'plot_crosstab', 'label_points',
            'collab_dls', 'DotProduct', 'DotProductBias', 'DotProductBiasRaw', 'CollabNN', 'fit', 'fit_many', 'fit_fast',
            'als', 'losses', 'baseline_mse', 'shrunk_means', 'predict', 'evaluate', 'recommend', 'recommend_many',
-           'similar_items', 'neighbours', 'tables', 'fold_in', 'predict_rows', 'NamedModel', 'as_dot_product_bias',
+           'similar_items', 'neighbors', 'tables', 'fold_in', 'predict_rows', 'NamedModel', 'as_dot_product_bias',
            'save_model', 'load_model']
 
 # %% ../nbs/your_own_ratings.ipynb #af11bab1
@@ -22,7 +22,7 @@ from .named_models import NamedModel, as_dot_product_bias
 from .many_models import fit_many
 from .speed import fit_fast
 from .weight_decay import shrunk_means
-from .interpretation import neighbours, similar_items, tables
+from .interpretation import neighbors, similar_items, tables
 from .bootstrapping import fold_in, predict_rows, recommend
 from .everyone import recommend_many
 from .evaluation import evaluate
@@ -35,5 +35,5 @@ _all_ = [
     'np', 'pd', 'set_seed', 'get_movielens', 'rating_counts', 'top_crosstab', 'plot_crosstab',
     'label_points', 'collab_dls', 'DotProduct', 'DotProductBias', 'DotProductBiasRaw', 'CollabNN',
     'fit', 'fit_many', 'fit_fast', 'als', 'losses', 'baseline_mse', 'shrunk_means', 'predict',
-    'evaluate', 'recommend', 'recommend_many', 'similar_items', 'neighbours', 'tables',
+    'evaluate', 'recommend', 'recommend_many', 'similar_items', 'neighbors', 'tables',
     'fold_in', 'predict_rows', 'NamedModel', 'as_dot_product_bias', 'save_model', 'load_model']

@@ -31,7 +31,7 @@ class Factors:
     def predict(self): # n_users x n_items, with names if there are any
         "The predicted rating of each item by each user"
         factors = self.users[:,1:] @ self.items[:,1:].T
-        return labelled(self.mean + self.users[:,:1] + self.items[:,0] + factors, self.names)
+        return labeled(self.mean + self.users[:,:1] + self.items[:,0] + factors, self.names)
 
 # %% ../nbs/side/als.ipynb #d278fadc
 def _flat(table):
@@ -48,7 +48,7 @@ def doubt(self:Factors,
     users, items = _with_one(self.users), _with_one(self.items)
     of_users = _flat(np.linalg.inv(self.user_info)) @ _products(items).T
     of_items = _products(users) @ _flat(np.linalg.inv(self.item_info)).T
-    return labelled(noise*np.sqrt(of_users + of_items), self.names)
+    return labeled(noise*np.sqrt(of_users + of_items), self.names)
 
 # %% ../nbs/side/als.ipynb #ffbfc2cb
 def _draw_rows(rows, info, scale, rng):
@@ -90,7 +90,7 @@ def named(self:Factors): # a `NamedModel`; needs ratings that had names
     return NamedModel(model_from_tables(users, items), users_named, items_named, *names)
 
 # %% ../nbs/side/als.ipynb #3311b035
-def labelled(
+def labeled(
     table, # users x items, an array
     names # two indexes, or None
 ): # a `DataFrame` if there are names

@@ -8,7 +8,7 @@ __all__ = ['enthusiasts', 'cap_ratings', 'sprinkle', 'thompson']
 # %% ../nbs/07b_feedback.ipynb #bc93b5c5
 import numpy as np, pandas as pd
 from .checks import check_number
-from .als import crosstab_array, expected_array, item_flags, labelled
+from .als import crosstab_array, expected_array, item_flags, labeled
 
 # %% ../nbs/07b_feedback.ipynb #8305db9d
 def _check_fans(kind, expected, names, table):
@@ -63,7 +63,7 @@ def cap_ratings(
     most = min(most, table.shape[1])
     draw = np.where(np.isnan(table), 2, np.random.default_rng(seed).random(table.shape))
     highest_kept = np.partition(draw, most-1, axis=1)[:,most-1:most]
-    return labelled(np.where(draw <= highest_kept, table, np.nan), names)
+    return labeled(np.where(draw <= highest_kept, table, np.nan), names)
 
 # %% ../nbs/07b_feedback.ipynb #f2099775
 def sprinkle(

@@ -14,7 +14,7 @@ from collab_course.training import fit, predict
 from collab_course.dot_product_bias import DotProduct, DotProductBias, DotProductBiasRaw
 from collab_course.named_models import NamedModel
 from collab_course.interpretation import (
-    consensus, neighbours, similar_items, similarities, tables, top_columns)
+    consensus, neighbors, similar_items, similarities, tables, top_columns)
 from collab_course.loader import collab_dls
 from collab_course.many_models import fit_many
 from collab_course.subspaces import chance_level, cka, subspace_match
@@ -104,9 +104,9 @@ def test_no_tables_no_nonsense(trained):
 # --- similarities
 
 @pytest.mark.parametrize('how', ['dot', 'cosine', 'euclid'])
-def test_similar_items_are_the_neighbours(learn, how):
+def test_similar_items_are_the_neighbors(learn, how):
     _, items = tables(learn)
-    near, sims = neighbours(items, 5, how), similarities(items, how)
+    near, sims = neighbors(items, 5, how), similarities(items, how)
     for name in items.index[[0, 9]]:
         alike = similar_items(learn, name, 5, how)
         assert list(alike.index) == list(near.loc[name]) and alike.index.name == 'title'
@@ -115,7 +115,7 @@ def test_similar_items_are_the_neighbours(learn, how):
 
 def test_the_bias_makes_nothing_alike(trained):
     _, items = tables(trained)
-    for f in (similarities, neighbours):
+    for f in (similarities, neighbors):
         pd.testing.assert_frame_equal(f(items), f(items.drop(columns='bias')))
         pd.testing.assert_frame_equal(f(items.assign(bias=9.)), f(items))
 
@@ -128,30 +128,30 @@ def test_similarities_keep_the_names(trained):
 
 @pytest.mark.parametrize('index', [[3, 1, 2, 7], list('abcd'), pd.Index(list('abcd'), dtype='string'),
                                    pd.MultiIndex.from_product([[1, 2], ['x', 'y']])])
-def test_neighbours_of_any_names(index):
+def test_neighbors_of_any_names(index):
     points = pd.DataFrame([[1., 0], [3, 2], [.3, 0], [1, .5]], index=index)
-    near = neighbours(points, 3, 'euclid')
+    near = neighbors(points, 3, 'euclid')
     assert near.shape == (4, 3) and near.iloc[0, 0] == points.index[3]
     assert all(set(row) == set(points.index) - {name} for name, row in zip(near.index, near.to_numpy()))
 
-def test_neighbours_of_an_array():
-    assert neighbours(np.array([[1., 0], [0, 1], [1, .1]]), 1)[1].tolist() == [2, 2, 0]
-    assert neighbours(torch.tensor([[1., 0], [0, 1], [1, .1]]), 1)[1].tolist() == [2, 2, 0]
+def test_neighbors_of_an_array():
+    assert neighbors(np.array([[1., 0], [0, 1], [1, .1]]), 1)[1].tolist() == [2, 2, 0]
+    assert neighbors(torch.tensor([[1., 0], [0, 1], [1, .1]]), 1)[1].tolist() == [2, 2, 0]
 
 def test_ties_come_in_the_order_of_the_rows():
     same = pd.DataFrame(np.ones((30, 2)), index=range(30))
-    assert neighbours(same, 29).loc[15].tolist() == [k for k in range(30) if k != 15]
+    assert neighbors(same, 29).loc[15].tolist() == [k for k in range(30) if k != 15]
 
 @pytest.mark.parametrize('n', [0, -1, 4, 5, 10**6, 1.5, 'all', None])
-def test_as_many_neighbours_as_there_are(n):
+def test_as_many_neighbors_as_there_are(n):
     points = pd.DataFrame(np.eye(4))
     with pytest.raises(ValueError, match='4 rows have 1 to 3 neighbors each, not'):
-        neighbours(points, n)
+        neighbors(points, n)
 
 def test_whole_numbers_of_any_kind(trained):
     _, items = tables(trained)
     for n in (np.int64(3), 3.0):
-        assert neighbours(items, n).shape == (len(items), 3)
+        assert neighbors(items, n).shape == (len(items), 3)
         assert len(similar_items(trained, 'film 00', n)) == 3
 
 def test_similar_items_asked_wrongly(trained):
@@ -166,7 +166,7 @@ def test_similar_items_asked_wrongly(trained):
         similar_items(trained, 'film 01', how='taste')
     assert len(similar_items(trained, 'film 01', 10**6)) == len(tables(trained)[1]) - 1
 
-@pytest.mark.parametrize('f', [similarities, neighbours, lambda x: cka(x, x), lambda x: subspace_match(x, x),
+@pytest.mark.parametrize('f', [similarities, neighbors, lambda x: cka(x, x), lambda x: subspace_match(x, x),
                                lambda x: chance_level(x, x, n=2)])
 def test_bad_tables_get_a_sentence(f):
     for bad in (pd.DataFrame([['a'], ['b']]), pd.DataFrame([[1, np.nan], [2, 3]]), pd.DataFrame(), None,

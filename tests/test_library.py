@@ -41,7 +41,7 @@ OWN = {
     'dot_product.factor_grads': 'R U V', 'dot_product.fit_factors': 'R', # matrices, as in the formulas
     'embedding.Embedding.forward': 'idx', 'training.mse': 'preds targs', # as in PyTorch and fastai
     'subspaces.chance_level': 'quantile', 'speed.fit_fast': 'callbacks',
-    'bootstrapping.mean_and_offset': 'item_means', 'new_users.ask_neighbours': 'item_means others',
+    'bootstrapping.mean_and_offset': 'item_means', 'new_users.ask_neighbors': 'item_means others',
     'new_users.most_telling': 'knows candidates slope',
     'als.Factors.__init__': 'mean user_info item_info names',
     'als.Factors.doubt': 'noise', 'als.Factors.sample': 'noise shared',

@@ -11,10 +11,10 @@ from sklearn.linear_model import Ridge
 
 from collab_course.bootstrapping import fold_in, mean_and_offset, predict_rows, recommend
 from collab_course.dot_product_bias import DotProductBias
-from collab_course.interpretation import neighbours, tables
+from collab_course.interpretation import neighbors, tables
 from collab_course.loader import collab_dls
 from collab_course.named_models import NamedModel, model_from_tables
-from collab_course.new_users import ask_neighbours, line_up, most_telling
+from collab_course.new_users import ask_neighbors, line_up, most_telling
 from collab_course.ridge import ridge_rows
 from collab_course.subspaces import cka, subspace_match
 from collab_course.training import fit, predict
@@ -350,7 +350,7 @@ def test_ridge_rows_refuses(problem):
     refused(lambda: ridge_rows(x, np.full((1, 30), np.nan), 0.), 'l2')
 
 
-# --- means, neighbours
+# --- means, neighbors
 
 def test_mean_and_offset_by_hand():
     ratings = pd.DataFrame([[5, None, 3], [None]*3], index=['Ann', 'Bob'], columns=list('abc'))
@@ -364,7 +364,7 @@ def test_mean_and_offset_by_hand():
     equal(mean_and_offset(ratings, means, l2=0).loc['Bob'], means)
 
 
-@pytest.mark.parametrize('rule', [mean_and_offset, lambda r, m: ask_neighbours(r, r, m)])
+@pytest.mark.parametrize('rule', [mean_and_offset, lambda r, m: ask_neighbors(r, r, m)])
 def test_rules_for_new_users_take_a_pivot(table, rule):
     means = table.mean()
     preds = rule(table, means)
@@ -378,17 +378,17 @@ def test_rules_for_new_users_take_a_pivot(table, rule):
     refused(lambda: rule(table.to_numpy(), means), 'ndarray')
 
 
-def test_ask_neighbours_by_hand():
+def test_ask_neighbors_by_hand():
     others = pd.DataFrame([[5., 1, 5], [1, 5, 1]], columns=list('abc'))
     means = pd.Series(3., index=list('abc'))
-    asked = ask_neighbours(pd.DataFrame([[5., 1, np.nan], [np.nan]*3], columns=list('abc')), others, means)
+    asked = ask_neighbors(pd.DataFrame([[5., 1, np.nan], [np.nan]*3], columns=list('abc')), others, means)
     left = np.array([2, -2, 2]) - 2/11, np.array([-2, 2, -2]) + 2/11
     cosine = [np.dot([2, -2], l[:2])/np.linalg.norm([2, -2])/np.linalg.norm(l) for l in left]
     votes = np.clip(cosine, 0, None)
     equal(asked.loc[0,'c'], 3 + (votes[0]*left[0][2] + votes[1]*left[1][2])/(votes.sum() + 1))
     equal(asked.loc[1], means)
-    refused(lambda: ask_neighbours(others, others, means, l2_votes=0), 'l2_votes')
-    refused(lambda: ask_neighbours(others, others, means, l2=-1), 'l2')
+    refused(lambda: ask_neighbors(others, others, means, l2_votes=0), 'l2_votes')
+    refused(lambda: ask_neighbors(others, others, means, l2=-1), 'l2')
 
 
 def test_line_up(table):
@@ -423,12 +423,12 @@ def test_most_telling(learn, table):
 
 
 
-def test_neighbours_keep_names_of_any_kind():
+def test_neighbors_keep_names_of_any_kind():
     names = [('a', 1), ('b', 2), 'c', 4]
     rows = pd.DataFrame(np.eye(4), index=pd.Index(names, tupleize_cols=False))
-    assert neighbours(rows, 3).loc[[4]].to_numpy().tolist() == [names[:3]]
+    assert neighbors(rows, 3).loc[[4]].to_numpy().tolist() == [names[:3]]
     every = pd.DataFrame(np.eye(3), index=pd.Index([('a', 1), ('b', 2), ('c', 3)], tupleize_cols=False))
-    assert neighbours(every, 1).iloc[0, 0] == ('b', 2)
+    assert neighbors(every, 1).iloc[0, 0] == ('b', 2)
 
 
 def test_tables_make_predictions(learn, ratings):

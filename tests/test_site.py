@@ -93,7 +93,7 @@ def test_every_chapter_and_every_question_is_two_clicks_from_the_front_page(page
     assert asked | {'q17','r1','r2','r3','r4'} >= set(QUESTIONS) # these are asked on the board itself
     assert {a for stem,a in two if stem == '09_questionnaire'} >= set(QUESTIONS)
 
-def test_chapters_know_their_number_their_neighbours_and_their_notebook(pages):
+def test_chapters_know_their_number_their_neighbors_and_their_notebook(pages):
     for before,c,after in zip([None, *CHAPTERS], CHAPTERS, [*CHAPTERS[1:], None]):
         p = pages[f'{c}.html']
         assert f'# {c.split("_")[0]} ' in f'# {"".join(p.text).split("<!--")[0].strip()}', c
@@ -417,7 +417,7 @@ def test_pages_can_be_read_by_keyboard_and_by_ear(browser, site):
     assert not faults
 
 @pytest.mark.parametrize('theme', ['light','dark'])
-def test_colours_have_enough_contrast(browser, site, theme):
+def test_colors_have_enough_contrast(browser, site, theme):
     faults = []
     for name, tab in each_page(browser, site, ['index.html', '01_crosstab.html', *LOOK_UP], color_scheme=theme, reduced_motion='reduce'):
         faults += violations(tab, name, runOnly=['color-contrast'])

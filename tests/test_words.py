@@ -7,7 +7,7 @@ import torch
 from collab_course.further.words import (
     SkipGram, analogies, draw_pairs, fit_words, library_sentences, make_corpus, negative_probs,
     neighbor_overlap, pair_counts, ppmi_vectors, skip_gram_loss)
-from collab_course.interpretation import neighbours
+from collab_course.interpretation import neighbors
 
 
 def planted(n=600, seed=0):
@@ -76,7 +76,7 @@ def test_planted_synonyms_are_found():
     corpus = make_corpus(planted())
     vectors, _ = fit_words(corpus, window=3, n_factors=8, epochs=60, lr=.03)
     for found in (vectors, ppmi_vectors(corpus, n_factors=4)):
-        nearest = neighbours(found, 1)[1]
+        nearest = neighbors(found, 1)[1]
         assert [nearest[name] for name in ('x1', 'x2', 'y1', 'y2')] == ['x2', 'x1', 'y2', 'y1']
 
 

@@ -9,7 +9,7 @@ __all__ = ['ips_estimates', 'count_propensities', 'factor_propensities', 'star_p
 from dataclasses import dataclass
 import numpy as np, pandas as pd, torch
 from torch.nn import functional as F
-from ..als import crosstab_array, labelled
+from ..als import crosstab_array, labeled
 from ..checks import check_number
 from ..world import MEAN, NOISE, make_counts, make_movies, make_users, stars
 
@@ -118,7 +118,7 @@ def count_propensities(
     n_of_users = known.sum(axis=1)
     n_of_items = known.sum(axis=0) + 1 # no item is impossible
     expected = np.outer(n_of_users, n_of_items/n_of_items.sum())
-    return labelled(-np.expm1(-expected), names)
+    return labeled(-np.expm1(-expected), names)
 
 # %% ../../nbs/further/13d_chosen_ratings.ipynb #mnar039
 def factor_propensities(
@@ -149,7 +149,7 @@ def factor_propensities(
         loss.backward()
         opt.step()
         schedule.step()
-    return labelled(torch.sigmoid(logits).detach().double().numpy(), names)
+    return labeled(torch.sigmoid(logits).detach().double().numpy(), names)
 
 # %% ../../nbs/further/13d_chosen_ratings.ipynb #mnar040
 def star_propensities(

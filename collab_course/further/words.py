@@ -16,7 +16,7 @@ from scipy.sparse.linalg import svds
 from torch import nn
 from torch.nn import functional as F
 from ..checks import as_list, check_number, factor_table
-from ..interpretation import neighbours
+from ..interpretation import neighbors
 
 # %% ../../nbs/further/14_words_and_movies.ipynb #wor00014
 #| code-fold: true
@@ -189,7 +189,7 @@ def neighbor_overlap(
     x, y = factor_table(x), factor_table(y)
     if set(x.index) != set(y.index):
         raise ValueError('The two tables must have the same rows.')
-    pairs = zip(neighbours(x, n).to_numpy(), neighbours(y.loc[x.index], n).to_numpy())
+    pairs = zip(neighbors(x, n).to_numpy(), neighbors(y.loc[x.index], n).to_numpy())
     return pd.Series([len(set(a) & set(b))/n for a, b in pairs], x.index, name='overlap')
 
 # %% ../../nbs/further/14_words_and_movies.ipynb #wor00039

@@ -1,9 +1,9 @@
-"Time what serves many users: imports, `fold_in`, `recommend_many` against `recommend`, and `neighbours`; print medians, spread and peak memory"
+"Time what serves many users: imports, `fold_in`, `recommend_many` against `recommend`, and `neighbors`; print medians, spread and peak memory"
 import argparse, multiprocessing, re, statistics as st, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from collab_course.all import (
-    NamedModel, collab_dls, fit_many, fold_in, get_movielens, neighbours, recommend, recommend_many, set_seed)
+    NamedModel, collab_dls, fit_many, fold_in, get_movielens, neighbors, recommend, recommend_many, set_seed)
 
 LIGHT = 'movielens', 'crosstab', 'als', 'simulation'
 HEAVY = 'training', 'all'
@@ -64,11 +64,11 @@ def peak_memory():
     return int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/1024
 
 def peak(sender, n_items):
-    "Send the time of `neighbours`, and the most memory that its process had, with all imports, in MB"
+    "Send the time of `neighbors`, and the most memory that its process had, with all imports, in MB"
     factors = pd.DataFrame(np.random.default_rng(0).normal(size=(n_items, 50)).astype('f4'))
-    sender.send((seconds(lambda: neighbours(factors)), peak_memory()))
+    sender.send((seconds(lambda: neighbors(factors)), peak_memory()))
 
-def time_neighbours(n_items=59_000):
+def time_neighbors(n_items=59_000):
     "All neighbors in a table as large as MovieLens 25M's, in a process of its own"
     context = multiprocessing.get_context('spawn')
     receiver, sender = context.Pipe(duplex=False)
@@ -76,7 +76,7 @@ def time_neighbours(n_items=59_000):
     process.start()
     took, memory = receiver.recv()
     process.join()
-    show(f'neighbours, {n_items:,} items with 50 factors', [took], f'{memory:.0f} MB')
+    show(f'neighbors, {n_items:,} items with 50 factors', [took], f'{memory:.0f} MB')
 
 def main():
     "Run from the command line"
@@ -88,6 +88,6 @@ def main():
     learn = model()
     time_fold_in(learn, list(learn.dls.classes['title'])[1:], a.runs)
     time_recommend(learn, a.runs)
-    time_neighbours()
+    time_neighbors()
 
 if __name__ == '__main__': main()
