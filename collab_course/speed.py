@@ -6,11 +6,12 @@
 __all__ = ['fit_fast']
 
 # %% ../nbs/side/speed.ipynb #spd00005
+from contextlib import contextmanager
 from functools import partial
 import torch
 from torch import nn
 from torch.nn import functional as F
-from fastai.basics import CastToTensor, OptimWrapper
+from fastai.basics import CastToTensor, OptimWrapper, noop
 from .dot_product_bias import DotProductBias
 from .loader import check_training
 from .many_models import decay_, one_cycle
@@ -111,12 +112,24 @@ class OneTable(nn.Module):
 # %% ../nbs/side/speed.ipynb #spdln004
 _adam = partial(torch.optim.AdamW, betas=(.9, .99), eps=1e-5, fused=True) # as fastai's
 fused_adam = partial(OptimWrapper, opt=_adam)
+step_events = ('before_batch', 'after_pred', 'after_loss', 'before_backward', 'after_backward',
+               'before_step', 'after_step', 'after_batch')
+
+@contextmanager
+def short_search(learn): # a `Learner`
+    "Let callbacks without a method for an event of a step find one that does nothing"
+    vars(learn).update(dict.fromkeys(step_events, noop))
+    try:
+        yield
+    finally:
+        for name in step_events:
+            delattr(learn, name)
 
 def learner_of_table(dls, model, epochs, lr, wd): # as in `fit_fast`
     "A `Learner` that has trained a `OneTable` with the numbers of `model`"
     learn = RatingsLearner(dls, OneTable(model), loss_func=mse, opt_func=fused_adam)
     learn.remove_cb(CastToTensor)
-    with learn.no_bar(), learn.no_logging():
+    with learn.no_bar(), learn.no_logging(), short_search(learn):
         learn.fit_one_cycle(epochs, lr, wd=wd)
     return learn
 
