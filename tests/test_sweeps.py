@@ -95,6 +95,26 @@ def test_the_number_of_threads_changes_nothing():
     assert (found[0].users == found[1].users).all() and (found[0].items == found[1].items).all()
 
 
+@pytest.mark.skipif(sweeps.numba is None, reason='needs numba')
+def test_only_the_order_of_a_rows_ratings_changes_the_last_digits(): # question f15f
+    rng = np.random.default_rng(1)
+    train = coded()
+    by_user, _ = both_sides(train)
+    items = sweeps.random_rows(train.n_items, 20, 0)
+    def solved(side, **kwargs): return sweeps.solve_loop(side, items, 2.75, .05, **kwargs)
+    def pieces(order): # the places of the users' ratings, in this order of the users
+        return [np.arange(by_user.start[u], by_user.start[u + 1]) for u in order]
+    def rearranged(places):
+        start = np.r_[0, np.cumsum([len(p) for p in places])].astype(np.int32)
+        order = np.concatenate(places)
+        return sweeps.Side(start, by_user.codes[order], by_user.halves[order])
+    first, users = solved(by_user), rng.permutation(train.n_users)
+    for block in (1, 8, 32): assert (solved(by_user, block=block) == first).all(), block
+    assert (solved(rearranged(pieces(users))) == first[users]).all()
+    mixed = solved(rearranged([rng.permutation(p) for p in pieces(range(train.n_users))]))
+    assert (mixed != first).any() and np.abs(mixed - first).max() < 1e-4
+
+
 @pytest.mark.parametrize('budget', [1, 50, 10**6])
 def test_batches_of_any_size_give_the_same(budget):
     side = sweeps.Side(*map(torch.as_tensor, both_sides(coded())[0]))

@@ -55,13 +55,13 @@ class RelevanceSweeps(Sweeps):
     "Alternating least squares, with a penalty that is stronger for weaker directions"
     def __init__(self,
         train, # coded ratings, grouped by user
-        n_factors:int=32, # the most factors that there can be
+        n_factors:int=32, # largest number of factors
         l2:float=.01, # penalty of the strongest direction, times the number of a row's ratings
         seed:int=0, # of the random start
         engine:str|None=None, # 'numba' or 'torch'; default: numba on the CPU, if it is installed
         device=None, # of torch; default: the CPU
         start=None, # `Tables` to go on from; default: a random start
-        constant:float=2., # penalty of the strongest direction besides, the same for each row
+        constant:float=2., # part of this penalty that is the same for each row
         plain:int=4 # first sweeps, with one penalty for all directions; none after a `start`
     ):
         super().__init__(train, n_factors, l2, seed, engine, device, start, constant)
@@ -99,9 +99,9 @@ class RelevanceSweeps(Sweeps):
 #| code-fold: true
 def relevance_als(
     train, # coded ratings, grouped by user
-    n_factors:int=32, # the most factors that there can be
+    n_factors:int=32, # largest number of factors
     l2:float=.01, # penalty of the strongest direction, times the number of a row's ratings
-    constant:float=2., # penalty of the strongest direction besides, the same for each row
+    constant:float=2., # part of this penalty that is the same for each row
     sweeps:int=8, # how many times users and items take turns
     seed:int=0, # of the random start
     engine:str|None=None, # 'numba' or 'torch'; default: numba on the CPU, if it is installed

@@ -753,6 +753,7 @@ def share_rows(
     return table.numpy()
 
 # %% ../../nbs/further/15d_many_machines.ipynb #d15d0117
+#| code-fold: true
 def als_part(
     path, # folder, from `save_sides`
     mean:float, # of the training ratings

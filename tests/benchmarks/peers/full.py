@@ -164,10 +164,10 @@ METHODS = { # name: (environment, how to load it, does a training go on?, penalt
     'ALS by direction': ('course', sweeps('numba', by_direction=True), True, ['0.01+1', '0.01+2', '0.02+2', '0.02+4', '0.03+2'], [4, 5, 6, 8]),
     'ALS, compiled': ('course', sweeps('numba'), True, [.035, .05, .07], [2, 5, 10]),
     'ALS, torch': ('course', sweeps('torch'), True, [.05], [2, 5, 10]),
-    'AdamW': ('course', adamw, False, [.2, .3], [5, 10]),
+    'AdamW': ('course', adamw, False, [.3, .4], [5, 10]),
     'Spark ALS, after biases': ('course', spark, False, [.05], [10]),
-    'lenskit BiasedMF': ('lenskit', lenskit, False, [.035, .05], [5, 10]),
-    'cornac MF': ('peers', cornac, False, ['0.015+0.01', '0.02+0.01', '0.03+0.01', '0.02+0.005', '0.03+0.005'], [20, 30, 45]),
+    'lenskit BiasedMF': ('lenskit', lenskit, False, [.05, .07], [5, 10]),
+    'cornac MF': ('peers', cornac, False, ['0.02+0.01', '0.03+0.01', '0.02+0.005', '0.03+0.005', '0.02+0.0025', '0.03+0.0025'], [20, 45, 90]),
     'Surprise SVD': ('peers', surprise, False, [.02], [10, 20]),
     'implicit ALS': ('peers', implicit, False, [.01], [5])}
 
