@@ -1,5 +1,5 @@
 "The library is consistent: few public names, one vocabulary for arguments, docstrings, imports in one direction"
-import ast, importlib, inspect, pkgutil, re, subprocess, sys
+import ast, html, importlib, inspect, json, pkgutil, re, subprocess, sys
 from dataclasses import is_dataclass
 from pathlib import Path
 
@@ -275,3 +275,13 @@ def test_tables_need_neither_torch_nor_fastai(module):
     code = f'import sys, collab_course.{module}; print(*sys.modules)'
     modules = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
     assert not {'torch', 'fastai', 'sklearn', 'matplotlib'} & set(modules)
+
+
+def test_the_stored_list_of_names_has_the_docstrings_of_today():
+    import collab_course.all as everything
+    notebook = json.loads((ROOT/'nbs'/'your_own_ratings.ipynb').read_text(encoding='utf-8'))
+    outputs = [''.join(out.get('data', {}).get('text/html', '')) for cell in notebook['cells'] for out in cell.get('outputs', [])]
+    [table] = [out for out in outputs if '<th>fit_fast</th>' in out]
+    stored = {name: html.unescape(says) for name, says in re.findall(r'<th>(\w+)</th>\s*<td>(.*?)</td>', table)}
+    assert stored == {name: getattr(everything, name).__doc__.splitlines()[0] for name in stored}
+    assert set(stored) == set(everything.__all__) - {'np', 'pd', 'set_seed'}
