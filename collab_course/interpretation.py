@@ -88,7 +88,7 @@ def neighbors(
     x, similarity = factor_table(x), pairwise(how)
     if n not in range(1, len(x)):
         raise ValueError(f'{len(x)} rows have 1 to {len(x)-1} neighbors each, not {n}.')
-    n, at_once = int(n), max(1, 2**25//len(x)) # the whole table of similarities may be too large
+    n, at_once = int(n), max(1, 2**24//len(x)) # the whole table of similarities may be too large
     nearest = np.empty((len(x), n), dtype=int)
     for start in range(0, len(x), at_once):
         sims = similarity(x.iloc[start:start+at_once], x)
