@@ -12,7 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 # %% ../nbs/side/download.ipynb #1a9a8524
 import certifi
@@ -135,7 +135,7 @@ def _not_found(name, places):
         'nothing (neither a path nor COLLAB_COURSE_DATA), and the course gets the ratings itself.')
 
 # %% ../nbs/side/download.ipynb #fa017b42
-def _reason(e):
+def reason(e):
     "The message of the error `e`, without its class and number"
     e = getattr(e, 'reason', None) or e
     said = getattr(e, 'verify_message', None) or getattr(e, 'strerror', None) or str(e)
@@ -146,7 +146,7 @@ def _reason(e):
 def _unwritable(folder, e):
     "The message for a `folder` that can't be written to"
     return (
-        f"{folder} can't be written to ({_reason(e)}). Set the environment variable FASTAI_HOME to "
+        f"{folder} can't be written to ({reason(e)}). Set the environment variable FASTAI_HOME to "
         'a folder that you can write to, and restart the kernel.')
 
 def _rename(tmp, dest):
@@ -199,7 +199,7 @@ def _zipped_files(archive, files):
     except DataError:
         raise
     except Exception as e:
-        raise DataError(f"it can't be read: {_reason(e)}") from None
+        raise DataError(f"it can't be read: {reason(e)}") from None
 
 # %% ../nbs/side/download.ipynb #fa017b4d
 def _put(contents, dest):
@@ -222,19 +222,20 @@ def _unpacked(archive):
     return _put(contents, data_cache()/'ml-100k')
 
 # %% ../nbs/side/download.ipynb #fa017b51
-def _read_url(url, certificates):
-    "The bytes that the server sends, after its certificate was checked"
-    with urlopen(url, timeout=10, context=certificates) as answer:
-        return answer.read()
-
-def _fetch(url):
-    "The bytes at `url`, checked with the system's certificates or, failing these, with certifi's"
+def open_url(
+    url:str, # address of a file
+    headers:dict|None=None, # of the request
+    timeout:float=10 # seconds without a byte after which it fails
+): # the open answer
+    "Open a file on a server, after its certificate was checked"
+    request = Request(url, headers={'User-Agent': 'collab_course'} | (headers or {}))
     try:
-        return _read_url(url, ssl.create_default_context())
+        return urlopen(request, timeout=timeout, context=ssl.create_default_context())
     except URLError as e:
         if not isinstance(e.reason, ssl.SSLCertVerificationError):
             raise
-    return _read_url(url, ssl.create_default_context(cafile=certifi.where()))
+    certificates = ssl.create_default_context(cafile=certifi.where())
+    return urlopen(request, timeout=timeout, context=certificates)
 
 # %% ../nbs/side/download.ipynb #e0b3add2
 def download_ml100k(
@@ -246,10 +247,12 @@ def download_ml100k(
     from fastai.data.external import URLs
     url = url or URLs.ML_100k
     try:
-        contents = _zipped_files(io.BytesIO(_fetch(url)), files)
+        with open_url(url) as answer:
+            archive = io.BytesIO(answer.read())
+        contents = _zipped_files(archive, files)
     except (OSError, HTTPException, DataError) as e:
         raise DataError(
-            f'MovieLens-100k could not be downloaded from {urlsplit(url).hostname} ({_reason(e)}). '
+            f'MovieLens-100k could not be downloaded from {urlsplit(url).hostname} ({reason(e)}). '
             f'To try again: get_movielens(retry=True). Or download {url} with a browser, and name '
             'the zip file, or the folder unpacked from it, in get_movielens(path) or in the '
             'environment variable COLLAB_COURSE_DATA.') from None

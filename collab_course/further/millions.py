@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 # %% ../../nbs/side/millions.ipynb #2122be58
-import certifi
 import numpy as np, pandas as pd
 from filelock import FileLock, Timeout
 from ..checks import check_number
-from ..download import DataError, data_cache
+from ..download import DataError, data_cache, open_url, reason
 
 # %% ../../nbs/side/millions.ipynb #8c96dbbe
 def mixed(
@@ -447,11 +445,6 @@ def pieces(
     return list(zip(starts.tolist(), [*starts[1:].tolist(), len(counts)]))
 
 # %% ../../nbs/side/millions.ipynb #ecb391f3
-def reason(e):
-    "The message of an error, without its class and number"
-    e = getattr(e, 'reason', None) or e
-    return getattr(e, 'strerror', None) or str(e) or type(e).__name__
-
 class InUse(DataError):
     "Another process is writing to the same folder"
 
@@ -834,24 +827,10 @@ SERVER = 'https://files.grouplens.org/datasets/movielens'
 KNOWN_MD5 = { # used if the server doesn't publish it beside the file
     'ml-25m': '6b51fb2759a8657d3bfcbfc42b592ada', 'ml-1m': 'c4d9eecfca2ab87c1945afe126590906'}
 
-def ask(
-    url:str, # address of a file
-    headers:dict=None # of the request
-): # the open answer
-    "Open a file on a server, after its certificate was checked"
-    request = Request(url, headers={'User-Agent': 'collab_course'} | (headers or {}))
-    try:
-        return urlopen(request, timeout=20, context=ssl.create_default_context())
-    except URLError as e:
-        if not isinstance(e.reason, ssl.SSLCertVerificationError):
-            raise
-    context = ssl.create_default_context(cafile=certifi.where())
-    return urlopen(request, timeout=20, context=context)
-
 def ask_rest(url, have, version):
     "The answer with the bytes of a file from number `have` on, and the number that it starts at"
     headers = {'Range': f'bytes={have}-', 'If-Range': version} if have and version else {}
-    answer = ask(url, headers)
+    answer = open_url(url, headers, timeout=20)
     if answer.status == 206:
         found = re.match(r'bytes (\d+)-', answer.headers.get('Content-Range', ''))
         if not found or int(found[1]) != have:
@@ -863,7 +842,7 @@ def ask_rest(url, have, version):
 def published_md5(url, name):
     "The checksum that the server publishes beside the file, or the one that we know, or None"
     try:
-        with ask(f'{url}.md5') as answer:
+        with open_url(f'{url}.md5', timeout=20) as answer:
             text = answer.read(1000).decode('ascii', 'replace')
     except HTTPError:
         text = ''

@@ -1,9 +1,10 @@
 "Time what serves many users: imports, `fold_in`, `recommend_many` against `recommend`, and `neighbors`; print medians, spread and peak memory"
-import argparse, multiprocessing, re, statistics as st, subprocess, sys, time
+import argparse, multiprocessing, statistics as st, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from collab_course.all import (
     NamedModel, collab_dls, fit_many, fold_in, get_movielens, neighbors, recommend, recommend_many, set_seed)
+from peers.full import peak_memory
 
 LIGHT = 'movielens', 'crosstab', 'als', 'simulation'
 HEAVY = 'training', 'all'
@@ -58,10 +59,6 @@ def time_recommend(learn, runs):
     ratios = [a/b for a, b in zip(loops, calls)]
     show(f'recommend, a loop over {len(users)} users', loops)
     show('recommend_many, the same users', calls, f'{st.median(ratios):.0f} times as fast ({min(ratios):.0f} to {max(ratios):.0f})')
-
-def peak_memory():
-    "The most memory that this process has had, in MB (Linux only)"
-    return int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/1024
 
 def peak(sender, n_items):
     "Send the time of `neighbors`, and the most memory that its process had, with all imports, in MB"
