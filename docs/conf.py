@@ -16,6 +16,7 @@ nb_execution_mode = 'off'
 nb_merge_streams = True
 myst_enable_extensions = ['dollarmath', 'attrs_inline', 'attrs_block']
 myst_heading_anchors = 4
+copybutton_selector = 'div.highlight pre:not(.cell_output pre)' # outputs are not code
 
 html_theme, html_title, language = 'furo', project, 'en'
 html_static_path, html_css_files, html_js_files = ['site.css', 'site.js'], ['site.css'], ['site.js']

@@ -263,9 +263,12 @@ function refreshBoard() {
 
 function addClearButton(board) {
   const clear = () => { if (confirm('Forget the answers that you gave on this site?')) keep({}); };
+  const asFile = make('p', {}, 'Firefox keeps the answers of each page apart if pages are opened as files, as here. Then run ',
+    make('code', {}, 'python3 -m http.server'), ' in the folder of this site, and open http://localhost:8000.');
   board.append(make('div', {className: 'answer-here clear-board'},
     make('p', {}, 'The board shows the answers that you gave on this site, in this browser. '
       + 'Questions with code are answered in a notebook, which has a board of its own.'),
+    ...(location.protocol === 'file:' ? [asFile] : []),
     make('button', {type: 'button', onclick: clear}, 'Clear the board')));
 }
 
@@ -295,4 +298,5 @@ Object.entries(questions).forEach(([name, question]) => addTo(name, question));
 sayWhatCanBeAnswered();
 refresh();
 addEventListener('storage', refresh); // answered in another window
+addEventListener('pageshow', event => { if (event.persisted) refresh(); }); // back, from a page with answers
 })();

@@ -496,7 +496,7 @@ $('app').hidden = false
 for (const i of stars.keys()) $('rated').prepend(entry(i))
 update()
 $('static').hidden = true
-new ResizeObserver(() => { if ($('map').clientWidth !== drawn) pictures() }).observe($('map'))
+new ResizeObserver(() => requestAnimationFrame(() => { if ($('map').clientWidth !== drawn) pictures() })).observe($('map'))
 
 return {data, foldIn, predicted, chances, range, recommend}
 })()

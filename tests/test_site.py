@@ -386,6 +386,21 @@ def test_what_is_measured_is_at_rest(browser, site):
     assert unfolded(tab).evaluate(opacity) == 1
     tab.context.close()
 
+def test_lines_under_words_are_written_so_that_webkit_draws_them():
+    "WebKit drops a `text-decoration` that names a line and its style at once"
+    for sheet in (ROOT/'docs').glob('*.css'):
+        for value in re.findall(r'text-decoration:\s*([^;}]+)', sheet.read_text(encoding='utf-8')):
+            assert value.replace('!important', '').strip() in ('none', 'underline'), (sheet.name, value)
+
+def test_outputs_have_no_button_for_copying_which_would_be_cut(browser, site):
+    tab = visit(browser, site, '02_dot_product.html')
+    tab.locator('.copybtn').first.wait_for(state='attached')
+    assert tab.locator('.cell_input .copybtn').count() == tab.locator('.cell_input .highlight pre').count() > 10
+    assert not tab.locator('.cell_output .copybtn').count()
+    outputs = "l => l.filter(e => e.scrollHeight > e.clientHeight + 2).map(e => e.innerText.slice(0, 80))"
+    assert not tab.locator('div.cell_output:not(:has(section, mjx-container))').evaluate_all(outputs)
+    tab.context.close()
+
 @pytest.mark.parametrize('motion', ['no-preference', 'reduce'])
 def test_nothing_moves_for_those_who_asked_for_that(browser, site, motion):
     tab = visit(browser, site, 'index.html', reduced_motion=motion, viewport={'width': 800, 'height': 800})

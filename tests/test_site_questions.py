@@ -200,6 +200,25 @@ def test_an_order_by_keyboard_and_a_question_with_code(browser, site):
     assert not tab.faults
     tab.context.close()
 
+def test_the_board_is_right_after_the_browser_goes_back(browser, site):
+    "A browser that keeps the page runs no script again, but says `pageshow`"
+    tab = visit(browser, site, '09_questionnaire.html')
+    row = tab.locator('tr:has(td:first-child > a[href$="#q1"])').first.locator('td')
+    tab.evaluate("""localStorage.setItem('collab_course.questions', '{"q1": {"tries": 1, "solved": "alone"}}')""")
+    assert row.all_inner_texts()[2] == 'untried'
+    tab.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    assert row.all_inner_texts()[2:4] == ['answered', '1']
+    assert tab.locator('.sidebar-tree a[href="00_movielens.html"] .mark').inner_text().startswith('1/2')
+    assert 'python3 -m http.server' in tab.locator('.clear-board').inner_text() # this page was opened as a file
+    tab.context.close()
+
+def test_code_in_a_question_stands_out_and_clear_of_a_scrollbar(browser, site):
+    tab = visit(browser, site, '01_crosstab.html')
+    code = tab.locator('div.cell_output section pre').first
+    assert code.evaluate('e => getComputedStyle(e).backgroundColor') not in ('rgba(0, 0, 0, 0)', 'transparent')
+    assert code.evaluate('e => parseFloat(getComputedStyle(e).paddingBottom)') > 6
+    tab.context.close()
+
 def test_formulas_are_set_in_hints_and_answers(browser, site):
     tab = visit(browser, site, 'further/13c_two_stages.html')
     tab.locator('#f13g button.hint').click()
