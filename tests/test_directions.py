@@ -101,8 +101,8 @@ def test_a_scaled_sweep_is_one_with_a_penalty_for_each_number(engine):
         rows[u] = np.linalg.solve(gram, x[rated].T @ y)
     # the second half of the step turned the factors, but with the same users' rows, its predictions are the same
     plain = RelevanceSweeps(train, 4, .02, engine=engine, constant=1.5, start=before)
-    plain.scale = als._like(scale)
-    users = plain._solve(plain.by_user, als._like(before.items))
+    plain.scale = als._place(scale)
+    users = plain._solve(plain.by_user, als._place(before.items))
     np.testing.assert_allclose(np.asarray(users), rows, atol=2e-4)
 
 

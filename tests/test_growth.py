@@ -6,10 +6,11 @@ import pytest
 import torch
 from collab_course.download import DataError
 from collab_course.further.growth import (
-    als_training, fingerprint, fit_biases, fit_power, fit_slices, list_quality, resumable, slice_training, smaller, spread_batches)
+    als_training, fingerprint, fit_als, fit_biases, fit_power, fit_slices, list_quality, resumable, save_checkpoint, slice_training, smaller, spread_batches)
 from collab_course.further.growth import fill_slice_grad
+from collab_course.further.directions import RelevanceSweeps, relevance_als
 from collab_course.further.millions import CodedRatings
-from collab_course.further.sweeps import Tables, sweep_als, tables_rmse
+from collab_course.further.sweeps import Sweeps, Tables, sweep_als, tables_rmse
 
 
 def some_ratings(n=4000, n_users=200, n_items=60, seed=0):
@@ -169,6 +170,61 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
         fit_slices(some_ratings(seed=1), **SETTINGS, path=path)
 
 
+ALS = {'n_factors': 5, 'engine': 'torch', 'progress': False}
+
+
+@pytest.mark.parametrize('stop', [1, 2, 5])
+@pytest.mark.parametrize('kind', [Sweeps, RelevanceSweeps])
+def test_sweeps_go_on_to_the_same_end(tmp_path, kind, stop):
+    whole = fit_als(TRAIN, sweeps=7, kind=kind, **ALS)
+    fit_als(TRAIN, sweeps=stop, kind=kind, path=tmp_path/'als.npz', **ALS)
+    again = fit_als(TRAIN, sweeps=7, kind=kind, path=tmp_path/'als.npz', **ALS)
+    np.testing.assert_array_equal(again.users, whole.users)
+    np.testing.assert_array_equal(again.items, whole.items)
+    same = relevance_als(TRAIN, 5, .05, 0., 7, engine='torch') if kind is RelevanceSweeps else sweep_als(TRAIN, 5, .05, 7, engine='torch')
+    np.testing.assert_array_equal(whole.users, same.users)
+
+
+def test_a_checkpoint_of_other_sweeps_is_refused(tmp_path):
+    path = tmp_path/'a new folder'/'als.npz'
+    fit_als(TRAIN, sweeps=2, path=path, **ALS)
+    for other in ({'l2': .1}, {'seed': 1}, {'constant': 1.}, {'n_factors': 4}):
+        with pytest.raises(DataError, match=next(iter(other)) + '=.*Pass another path, or delete'):
+            fit_als(TRAIN, sweeps=2, path=path, **ALS | other)
+    with pytest.raises(DataError, match='method=Sweeps, not RelevanceSweeps'):
+        fit_als(TRAIN, sweeps=2, kind=RelevanceSweeps, path=path, **ALS)
+    changed = CodedRatings(TRAIN.users, TRAIN.items, 11 - TRAIN.halves, TRAIN.user_ids, TRAIN.item_ids)
+    for other in (changed, some_ratings(seed=1)):
+        with pytest.raises(DataError, match='other ratings'):
+            fit_als(other, sweeps=2, path=path, **ALS)
+
+
+def test_the_old_checkpoint_is_whole_while_a_new_one_is_written(tmp_path, monkeypatch):
+    path = tmp_path/'model.npz'
+    save_checkpoint(path, {'x': np.zeros(3)}, 1, {})
+    before = path.read_bytes()
+
+    def half(file, **arrays):
+        file.write(before[:100])
+        raise OSError('the disk is full')
+
+    monkeypatch.setattr(np, 'savez', half)
+    with pytest.raises(OSError):
+        save_checkpoint(path, {'x': np.ones(3)}, 2, {})
+    assert path.read_bytes() == before
+
+
+def test_one_step_is_refused_because_it_would_train_nothing():
+    with pytest.raises(ValueError, match='One step is too few'):
+        fit_slices(TRAIN, 3, epochs=1, bs=len(TRAIN), progress=False)
+
+
+def test_settings_that_are_no_dictionary_are_not_a_checkpoint(tmp_path):
+    np.savez(tmp_path/'model.npz', done=1, settings='[1]')
+    with pytest.raises(DataError, match='is not a checkpoint'):
+        fit_als(TRAIN, sweeps=2, path=tmp_path/'model.npz', **ALS)
+
+
 @pytest.mark.parametrize('spoil', [lambda b: b[:-100], lambda b: b[:40], lambda b: b'', lambda b: b'not a file', lambda b: b[:len(b)//2] + b'xx' + b[len(b)//2 + 2:]])
 def test_a_damaged_checkpoint_is_refused(tmp_path, spoil):
     path = tmp_path/'model.npz'
@@ -244,6 +300,17 @@ def test_lists_of_a_model_that_knows_all():
     assert list_quality(tables, train, valid, candidates=5)['nDCG'].mean() < .5
     with pytest.raises(ValueError, match='Lower relevant'):
         list_quality(tables, train, valid, relevant=5.5)
+
+
+def test_a_list_holds_nothing_that_was_rated_in_training():
+    "A model that gives the highest scores to what was rated in training would have empty lists"
+    held = np.arange(len(TRAIN)) % 5 == 0
+    train, valid = TRAIN.where(~held), TRAIN.where(held)
+    users, items = np.zeros((200, 61), np.float32), np.zeros((60, 61), np.float32)
+    users[train.users, 1 + train.items] = 20
+    users[valid.users, 1 + valid.items] = valid.halves
+    items[:,1:] = np.eye(60)
+    assert (list_quality(Tables(0, users, items), train, valid, candidates=60)['nDCG'] == 1).all()
 
 
 def test_a_power_law_is_found_with_its_slope():

@@ -6,7 +6,7 @@
 __all__ = ['directions', 'RelevanceSweeps', 'relevance_als']
 
 # %% ../../nbs/further/15f_how_many_factors.ipynb #hmf00004
-import numpy as np, torch
+import numpy as np
 from ..checks import check_number
 from .sweeps import Sweeps, Tables
 
@@ -22,6 +22,23 @@ def check_counts(rows, counts, name):
         raise ValueError('The tables hold NaN or infinite numbers. Train again.')
 
 # %% ../../nbs/further/15f_how_many_factors.ipynb #hmf00020
+def mean_products(
+    rows, # an array
+    counts # ratings of each row, which are its weight
+) -> np.ndarray: # columns x columns, the mean product of each two columns
+    "Computed in pieces, which need little memory"
+    total = 0.
+    for at in range(0, len(rows), 2**13):
+        piece = rows[at:at + 2**13].astype(np.float64)
+        total = total + piece.T*counts[at:at + 2**13] @ piece
+    return total/np.sum(counts)
+
+def turned(rows, matrix):
+    "The bias, and the factors times a matrix"
+    res = rows.copy()
+    np.matmul(rows[:,1:], matrix.astype(np.float32), out=res[:,1:])
+    return res
+
 def root_and_inverse(
     matrix # symmetric, without negative eigenvalues
 ) -> tuple: # two matrices of the same size
@@ -38,17 +55,14 @@ def directions(
     "Turn and stretch the factors, so that each has a strength of its own, the strongest first"
     check_counts(tables.users, user_counts, 'user_counts')
     check_counts(tables.items, item_counts, 'item_counts')
-    users, items = (rows[:,1:].astype(np.float64) for rows in (tables.users, tables.items))
-    of_users = users.T*user_counts @ users/np.sum(user_counts)
-    of_items = items.T*item_counts @ items/np.sum(item_counts)
+    of_users = mean_products(tables.users[:,1:], user_counts)
+    of_items = mean_products(tables.items[:,1:], item_counts)
     (user_root, user_back), (item_root, item_back) = map(root_and_inverse, (of_users, of_items))
     left, strengths, right = np.linalg.svd(user_root @ item_root)
     stretch = strengths**.5
-    users = users @ (user_back @ left*stretch)
-    items = items @ (item_back @ right.T*stretch)
-    with_bias = [np.c_[old[:,:1], new].astype(np.float32)
-                 for old, new in ((tables.users, users), (tables.items, items))]
-    return Tables(tables.mean, *with_bias), strengths
+    users = turned(tables.users, user_back @ left*stretch)
+    items = turned(tables.items, item_back @ right.T*stretch)
+    return Tables(tables.mean, users, items), strengths
 
 # %% ../../nbs/further/15f_how_many_factors.ipynb #hmf00048
 class RelevanceSweeps(Sweeps):
@@ -67,22 +81,29 @@ class RelevanceSweeps(Sweeps):
         super().__init__(train, n_factors, l2, seed, engine, device, start, constant)
         self.counts = [np.bincount(codes, minlength=n) for codes, n in (
             (train.users, train.n_users), (train.items, train.n_items))]
-        self.scale = self._like(np.ones(1 + n_factors, np.float32))
+        self.scale = self._place(np.ones(1 + n_factors, np.float32))
         self.plain = check_number('plain', plain, 1, whole=True)
         if start is not None:
             self.plain = 0
             self._turn()
 
-    def _like(self, array):
-        "An array as this engine has it"
-        return torch.as_tensor(array, device=self.device) if self.engine == 'torch' else array
+    @property
+    def state(self):
+        "The numbers that change, as a dictionary of arrays"
+        return super().state | {'scale': np.asarray(self.scale), 'plain': np.array(self.plain)}
+
+    def restore(self, state):
+        "Go on from a `state`"
+        super().restore(state)
+        if 'scale' in state:
+            self.scale, self.plain = self._place(state['scale']), int(state['plain'])
 
     def _turn(self):
         "Turn the factors, and set the penalty of each by its strength"
         tables, strengths = directions(self.tables, *self.counts)
-        self.users, self.items = self._like(tables.users), self._like(tables.items)
+        self.users, self.items = self._place(tables.users), self._place(tables.items)
         share = (strengths/max(strengths[0], 1e-30)).clip(1e-6)
-        self.scale = self._like(np.r_[1, share**.5].astype(np.float32))
+        self.scale = self._place(np.r_[1, share**.5].astype(np.float32))
 
     def _solve(self, side, table):
         "The rows of one side; a scaled column is like a penalty for its factor"
@@ -105,11 +126,11 @@ def relevance_als(
     sweeps:int=8, # how many times users and items take turns
     seed:int=0, # of the random start
     engine:str|None=None, # 'numba' or 'torch'; default: numba on the CPU, if it is installed
-    device=None # of torch; default: the CPU
+    device=None, # of torch; default: the CPU
+    path=None, # a checkpoint to go on from, and to write; default: none
+    progress:bool=False # show a bar with the time left?
 ) -> Tables:
     "Fit biases and factors by alternating least squares, with a penalty for each direction"
-    sweeps = check_number('sweeps', sweeps, 1, whole=True)
-    als = RelevanceSweeps(train, n_factors, l2, seed, engine, device, constant=constant)
-    for _ in range(sweeps):
-        als.step()
-    return als.tables
+    from collab_course.further.growth import fit_als # which imports fastai
+    return fit_als(train, n_factors, l2, sweeps, seed, engine, device, constant,
+                   kind=RelevanceSweeps, path=path, progress=progress)

@@ -345,16 +345,27 @@ class Sweeps:
             check_start(start, train, n_factors)
             self.mean, users, items = start.mean, start.users, start.items
         if self.engine == 'torch':
-            place = lambda x: torch.as_tensor(x, device=self.device)
-            self.by_user = Side(*map(place, self.by_user))
-            self.by_item = Side(*map(place, self.by_item))
-            users, items = place(users), place(items)
-        self.users, self.items = users, items
+            self.by_user = Side(*map(self._place, self.by_user))
+            self.by_item = Side(*map(self._place, self.by_item))
+        self.restore({'users': users, 'items': items})
+
+    def _place(self, array):
+        "An array as this engine has it"
+        return torch.as_tensor(array, device=self.device) if self.engine == 'torch' else array
 
     def _solve(self, side, table):
         "The rows of one side, given the rows of the other"
         solve = solve_batches if self.engine == 'torch' else solve_loop
         return solve(side, table, self.mean, self.l2, constant=self.constant)
+
+    @property
+    def state(self):
+        "The numbers that change, as a dictionary of arrays"
+        return {'users': self.tables.users, 'items': self.tables.items}
+
+    def restore(self, state):
+        "Go on from a `state`"
+        self.users, self.items = self._place(state['users']), self._place(state['items'])
 
     def step(self):
         "One sweep: solve for all users, then for all items"

@@ -37,8 +37,8 @@ def measure(methods, n_ratings, turns, limit):
         print(write_ratings(n_ratings, Path(folder)), flush=True)
         for turn in range(turns):
             for method in methods:
-                where, _, goes_on, penalties, budgets = METHODS[method]
-                for penalty in penalties if pythons[where] else []:
+                where, _, goes_on, settings = METHODS[method]
+                for penalty, budgets in settings.items() if pythons[where] else []:
                     for some in [budgets] if goes_on else [[b] for b in budgets]:
                         for found in run(pythons[where], method, penalty, some, folder, limit) or []:
                             row = dict(method=method, ratings=n_ratings, penalty=penalty, turn=turn) | found

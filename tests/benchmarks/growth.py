@@ -41,7 +41,7 @@ def parts(folder, share, how, seed):
 def status(name):
     "A line of the memory report of this process, in MB (Linux)"
     lines = Path('/proc/self/status').read_text().splitlines()
-    return next(int(line.split()[1])/1024 for line in lines if line.startswith(name))
+    return next(int(line.split()[1])*1024/1e6 for line in lines if line.startswith(name))
 
 def measured(fit):
     "What `fit` returns, seconds, and the highest memory above that before, in MB"

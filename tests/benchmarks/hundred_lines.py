@@ -126,7 +126,7 @@ def worker(name, split, seed):
     start = time.process_time()
     found, wd = predictions(name, split, seed)
     seconds = time.process_time() - start
-    mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+    mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024/1e6
     KEPT.mkdir(parents=True, exist_ok=True)
     for key, preds in found.items(): np.save(KEPT/f'{key}-{split}-{seed}.npy', preds)
     facts = dict(seconds=round(seconds, 1), mb=round(mb), models=list(found), wd=wd)

@@ -159,21 +159,27 @@ def implicit():
         return more
     return fit
 
-METHODS = { # name: (environment, how to load it, does a training go on?, penalty, budgets)
-    'biases alone': ('course', means, False, [.05], [10]),
-    'ALS by direction': ('course', sweeps('numba', by_direction=True), True, ['0.01+1', '0.01+2', '0.02+2', '0.02+4', '0.03+2'], [4, 5, 6, 8]),
-    'ALS, compiled': ('course', sweeps('numba'), True, [.035, .05, .07], [2, 5, 10]),
-    'ALS, torch': ('course', sweeps('torch'), True, [.05], [2, 5, 10]),
-    'AdamW': ('course', adamw, False, [.3, .4], [5, 10]),
-    'Spark ALS, after biases': ('course', spark, False, [.05], [10]),
-    'lenskit BiasedMF': ('lenskit', lenskit, False, [.05, .07], [5, 10]),
-    'cornac MF': ('peers', cornac, False, ['0.02+0.01', '0.03+0.01', '0.02+0.005', '0.03+0.005', '0.02+0.0025', '0.03+0.0025'], [20, 45, 90]),
-    'Surprise SVD': ('peers', surprise, False, [.02], [10, 20]),
-    'implicit ALS': ('peers', implicit, False, [.01], [5])}
+def each(settings, budgets):
+    "The same budgets for each setting"
+    return dict.fromkeys(settings, budgets)
+
+METHODS = { # name: (environment, how to load it, does a training go on?, {penalty: budgets})
+    'biases alone': ('course', means, False, each([.05], [10])),
+    'ALS by direction': ('course', sweeps('numba', by_direction=True), True, each(['0.005+2', '0.01+1', '0.01+2', '0.01+3', '0.02+2', '0.02+4'], [4, 5, 6, 8])),
+    'ALS, compiled': ('course', sweeps('numba'), True, each([.035, .05, .07], [2, 5, 10])),
+    'ALS, torch': ('course', sweeps('torch'), True, each([.05], [2, 5, 10])),
+    'AdamW': ('course', adamw, False, each([.3, .4], [5, 10])),
+    'Spark ALS, after biases': ('course', spark, False, each([.05], [10])),
+    'lenskit BiasedMF': ('lenskit', lenskit, False, each([.05, .07], [5, 10])),
+    'cornac MF': ('peers', cornac, False, { # half the learning rate needs about twice the epochs
+        '0.02+0.005': [45], '0.025+0.005': [45, 90], '0.02+0.0025': [90], '0.025+0.0025': [90, 180], '0.03+0.0025': [90],
+        '0.02+0.00125': [180], '0.025+0.00125': [180, 360], '0.03+0.00125': [180], '0.025+0.000625': [360]}),
+    'Surprise SVD': ('peers', surprise, False, each([.02], [10, 20])),
+    'implicit ALS': ('peers', implicit, False, each([.01], [5]))}
 
 def peak_memory(pid='self'):
     "The most memory that a process has had, in MB (Linux only)"
-    try: return int(re.search(r'VmHWM:\s+(\d+)', Path(f'/proc/{pid}/status').read_text())[1])/1024
+    try: return int(re.search(r'VmHWM:\s+(\d+)', Path(f'/proc/{pid}/status').read_text())[1])*1024/1e6
     except (OSError, TypeError): return float('nan')
 
 def children_memory():
@@ -190,7 +196,7 @@ def children_memory():
 
 def main(method, folder, penalty, *budgets):
     "Train, predict, and print the numbers"
-    _, load_method, goes_on, _, _ = METHODS[method]
+    _, load_method, goes_on, _ = METHODS[method]
     if METHODS[method][0] == 'course':
         import torch
         torch.set_num_threads(THREADS)

@@ -187,7 +187,7 @@ METHODS = { # name: (environment, how to load it, budgets)
 
 def peak_memory():
     "The most memory that this process has had, in MB (Linux only)"
-    return int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])/1024
+    return int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])*1024/1e6
 
 def main(method, budget, file):
     "Train, predict, and print the numbers"
