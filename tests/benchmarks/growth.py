@@ -15,6 +15,7 @@ FILE, KEPT = ROOT/'nbs'/'further'/'growth.csv', ROOT/'build'/'growth'
 SIZES = {'0.1': .004, '0.3': .012, '1': .04, '3': .12, '10': .4, '25': 1} # millions: share
 FACTORS = 8, 16, 32, 64, 128
 SEEDS = 0, 1, 2
+DIGITS = {'rmse': 5, 'floor': 5, 'excess': 6, 'ndcg': 4, 'ndcg_se': 4, 'seconds': 2, 'mb': 0, 'penalty': 4}
 PENALTIES = {'ALS': .1, 'AdamW': .3, 'biases': .2} # to begin with
 FIT = {
     'ALS': lambda train, k, penalty, seed: sweep_als(train, k, penalty, sweeps=8, seed=seed),
@@ -113,8 +114,16 @@ def write():
     "Write the table"
     rows = [json.loads(file.read_text()) for file in sorted(KEPT.glob('row-*.json'))]
     table = pd.DataFrame(rows).sort_values(['how', 'n', 'seed', 'method', 'n_factors'], kind='stable')
-    digits = {'rmse': 5, 'floor': 5, 'excess': 6, 'ndcg': 4, 'ndcg_se': 4, 'seconds': 2, 'mb': 0, 'penalty': 4}
-    table.round(digits).to_csv(FILE, index=False)
+    table.round(DIGITS).to_csv(FILE, index=False)
+
+def measure_again(folder, threads):
+    "The rows for more and more users in the file, with the penalties that they have, measured again"
+    table = pd.read_csv(FILE, dtype={'millions': str})
+    for i, old in table[(table['how'] == 'users') & (table['seed'] == 0)].iterrows():
+        new = row(folder, old['millions'], 'users', 0, old['method'], old['n_factors'], old['penalty'], threads)
+        print(*old[['millions', 'method', 'n_factors', 'rmse', 'seconds', 'mb']], '->', *(round(new[name], 4) for name in ('rmse', 'seconds', 'mb')), flush=True)
+        table.loc[i, list(new)] = list(new.values())
+    table.round(DIGITS).to_csv(FILE, index=False)
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__)
@@ -125,10 +134,14 @@ if __name__ == '__main__':
     parser.add_argument('--factors', nargs='*', type=int, default=FACTORS)
     parser.add_argument('--seeds', nargs='*', type=int, default=SEEDS)
     parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--again', action='store_true', help='only measure those rows of the file again that show time and memory')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     warnings.filterwarnings('ignore', message='overflow encountered')
     folder = args.folder or get_millions()
+    if args.again:
+        measure_again(folder, args.threads)
+        raise SystemExit
     for size, how, seed, method in itertools.product(args.sizes, args.how, args.seeds, args.methods):
         if size == '25' and (how == 'ratings' or seed): continue # all of them, in either way
         several = FACTORS if how == 'users' and not seed else (16,)

@@ -172,8 +172,7 @@ METHODS = { # name: (environment, how to load it, does a training go on?, {penal
     'Spark ALS, after biases': ('course', spark, False, each([.05], [10])),
     'lenskit BiasedMF': ('lenskit', lenskit, False, each([.05, .07], [5, 10])),
     'cornac MF': ('peers', cornac, False, { # half the learning rate needs about twice the epochs
-        '0.02+0.005': [45], '0.025+0.005': [45, 90], '0.02+0.0025': [90], '0.025+0.0025': [90, 180], '0.03+0.0025': [90],
-        '0.02+0.00125': [180], '0.025+0.00125': [180, 360], '0.03+0.00125': [180], '0.025+0.000625': [360]}),
+        '0.025+0.005': [45, 90], '0.02+0.0025': [90], '0.025+0.0025': [90, 180], '0.03+0.0025': [90], '0.025+0.00125': [180], '0.025+0.000625': [360]}),
     'Surprise SVD': ('peers', surprise, False, each([.02], [10, 20])),
     'implicit ALS': ('peers', implicit, False, each([.01], [5]))}
 
