@@ -160,8 +160,21 @@ def test_predictions_and_names():
     users, items = tables(learn)
     assert users.index.name == 'person' and list(items.index) == titles
     np.testing.assert_allclose(users.to_numpy(), found.users)
+    rows = torch.as_tensor(np.stack([train.users + 1, train.items + 1], axis=1), dtype=torch.long)
+    with torch.no_grad(): # with the mean, which the named model has in its items' biases
+        named = learn.model(rows).numpy().ravel()
+    np.testing.assert_allclose(named, found.predict(train.users, train.items), rtol=1e-5)
     best = recommend(learn, answers={'movie 3': 5}, n=3, l2=.5)
     assert len(best) == 3 and 'movie 3' not in best.index
+
+
+def test_predictions_of_many_pairs():
+    "`predict` works in pieces of 65,536"
+    rng = np.random.default_rng(0)
+    found = Tables(3., *(rng.normal(size=(50, 3)).astype(np.float32) for _ in range(2)))
+    users, items = rng.integers(0, 50, (2, 70_000))
+    whole = found.mean + found.users[:,:1] + found.items[:,0] + found.users[:,1:] @ found.items[:,1:].T
+    np.testing.assert_allclose(found.predict(users, items), whole[users, items], atol=1e-5)
 
 
 def changed(**columns):
