@@ -1,5 +1,5 @@
 "Serving: lists equal those of a sort, files are checked at the door, a killed run goes on, and many fold-ins equal `fold_in`"
-import subprocess, sys
+import json, subprocess, sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,6 +113,7 @@ def test_a_killed_run_goes_on_and_does_not_repeat(served, tmp_path, monkeypatch)
         list_everyone(model, tmp_path/'lists.npy', at_once=4)
     again = list_everyone(model, tmp_path/'lists.npy', at_once=4)
     assert (again == whole).all()
+    assert (list_everyone(model, tmp_path/'lists.npy', at_once=4) == whole).all() # nothing is left to do
     assert done == [*range(0, 40, 4), 'killed', *range(32, 60, 4)] # 32 users were noted as done
 
 
@@ -127,9 +128,78 @@ def test_lists_of_another_model_are_not_mixed(served, tmp_path):
     assert len(list_everyone(other, tmp_path/'lists.npy', n=3)[0]) == 3
 
 
+DAMAGE = {'half': lambda lists: lists[:len(lists)//2], 'empty': lambda lists: b'', 'header': lambda lists: lists[:50],
+          'one byte': lambda lists: lists[:-1], 'zeros': lambda lists: bytes(len(lists)),
+          'zero lists': lambda lists: lists[:-4000] + bytes(4000), 'gone': lambda lists: None}
+
+
+@pytest.mark.parametrize('damage', DAMAGE)
+@pytest.mark.parametrize('done', ['all', 'some'])
+def test_damaged_lists_are_made_again(served, tmp_path, monkeypatch, damage, done):
+    model, path = served[0], tmp_path/'lists.npy'
+    whole = np.array(list_everyone(model, tmp_path/'whole.npy', at_once=1))
+    if done == 'all':
+        list_everyone(model, path, at_once=1)
+    else:
+        killed_after(56, model, path, monkeypatch)
+    content = DAMAGE[damage](path.read_bytes())
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    assert (list_everyone(model, path, at_once=1) == whole).all()
+    assert (np.load(path) == whole).all()
+
+
+def killed_after(n, model, path, monkeypatch):
+    "Lists of the first n users, one at a time, in a run that goes no further"
+    scorer = serving.Scorer.lists
+    def lists(self, begin, end):
+        if begin == n:
+            raise KeyboardInterrupt
+        return scorer(self, begin, end)
+    with monkeypatch.context() as patch:
+        patch.setattr(serving.Scorer, 'lists', lists)
+        with pytest.raises(KeyboardInterrupt):
+            list_everyone(model, path, at_once=1)
+
+
+@pytest.mark.parametrize('users', [-5, 'x', None, 2.5, True, 61])
+def test_a_journal_that_makes_no_sense_is_not_used(served, tmp_path, users):
+    model, path, journal = served[0], tmp_path/'lists.npy', tmp_path/'lists.npy.json'
+    whole = np.array(list_everyone(model, path))
+    journal.write_text(json.dumps(json.loads(journal.read_text()) | {'users': users}))
+    assert (list_everyone(model, path) == whole).all()
+
+
+def test_a_file_with_something_else_is_replaced(served, tmp_path):
+    model, path = served[0], tmp_path/'lists.npy'
+    whole = np.array(list_everyone(model, path))
+    for other in (np.zeros((5, 10)), whole[:20], whole[:,:3].copy(), np.zeros(whole.shape, 'f8'), whole.view('<i4,<f4')):
+        np.save(path, other)
+        found = list_everyone(model, path)
+        assert found.dtype == whole.dtype and np.array_equal(found, whole)
+
+
+def test_a_journal_never_describes_the_lists_of_a_killed_run(served, tmp_path, monkeypatch):
+    "Lists of one model are done, those of another are begun in the same file, and then the first are wanted again"
+    model, tables, ratings = served
+    path = tmp_path/'lists.npy'
+    mapped = list_everyone(model, path)
+    whole = np.array(mapped)
+    tables.items[:] = tables.items[::-1]
+    save_served(tmp_path/'other.safetensors', tables, ratings)
+    killed_after(0, ServedModel(tmp_path/'other.safetensors'), path, monkeypatch)
+    assert not (tmp_path/'lists.npy.json').exists()
+    assert (np.load(path)['item'] == -1).all() # no list looks like one
+    assert (mapped == whole).all() # a server that has mapped the old file keeps it
+    assert (list_everyone(model, path) == whole).all()
+
+
 def test_the_file_of_the_lists_must_be_npy(served, tmp_path):
     with pytest.raises(ValueError, match='.npy'):
         list_everyone(served[0], tmp_path/'lists.parquet')
+    with pytest.raises(ValueError, match='folder'):
+        list_everyone(served[0], tmp_path/'no'/'lists.npy')
 
 
 def test_parquet_has_a_row_for_each_item(served, tmp_path):
@@ -145,10 +215,106 @@ def test_parquet_has_a_row_for_each_item(served, tmp_path):
     assert not list(tmp_path.glob('*.part'))
 
 
+def test_parquet_needs_the_ids_of_the_same_model(served, tmp_path):
+    pytest.importorskip('pyarrow')
+    model = served[0]
+    lists = list_everyone(model, tmp_path/'lists.npy')
+    users, items, path = model.user_ids, model.item_ids, tmp_path/'lists.parquet'
+    for bad in ((lists, users[:-1], items), (lists[:-1], users, items), (lists, users, items[:50])):
+        with pytest.raises(ValueError, match='ids must be those'):
+            write_parquet(bad[0], path, *bad[1:])
+    with pytest.raises(ValueError, match='from list_everyone'):
+        write_parquet(lists['item'], path, users, items)
+    with pytest.raises(ValueError, match='folder'):
+        write_parquet(lists, tmp_path/'no'/'lists.parquet', users, items)
+    assert not list(tmp_path.glob('*.parquet*'))
+    write_parquet(lists, path, users.tolist(), items.tolist())
+    assert len(pd.read_parquet(path)) == (lists['item'] >= 0).sum()
+
+
+def test_a_parquet_file_is_replaced_whole_or_not_at_all(served, tmp_path, monkeypatch):
+    pytest.importorskip('pyarrow')
+    from pyarrow.parquet import ParquetWriter
+    model, path = served[0], tmp_path/'lists.parquet'
+    lists = list_everyone(model, tmp_path/'lists.npy')
+    write_parquet(lists, path, model.user_ids, model.item_ids)
+    before, groups, write = path.read_bytes(), [], ParquetWriter.write_table
+    def fails(self, table, *args, **kwargs):
+        groups.append(len(table))
+        if len(groups) == 3:
+            raise OSError('No space left on device')
+        write(self, table, *args, **kwargs)
+    monkeypatch.setattr(ParquetWriter, 'write_table', fails)
+    with pytest.raises(OSError, match='No space'):
+        write_parquet(lists, path, model.user_ids, model.item_ids, at_once=7)
+    assert path.read_bytes() == before and not list(tmp_path.glob('*.part'))
+
+
+def test_a_model_is_replaced_whole_or_not_at_all(served, monkeypatch):
+    import safetensors.numpy
+    model, tables, ratings = served
+    before, save = model.path.read_bytes(), safetensors.numpy.save_file
+    def fails(arrays, path, *args, **kwargs):
+        save(arrays, path, *args, **kwargs)
+        content = Path(path).read_bytes()
+        Path(path).write_bytes(content[:len(content)//2])
+        raise OSError('No space left on device')
+    monkeypatch.setattr(safetensors.numpy, 'save_file', fails)
+    with pytest.raises(OSError, match='No space'):
+        save_served(model.path, tables, ratings)
+    assert model.path.read_bytes() == before
+    assert ServedModel(model.path).recommend(17) == model.recommend(17)
+    assert not list(model.path.parent.glob('*.part'))
+
+
+@pytest.mark.parametrize('kind', [np.float16, np.float64])
+def test_tables_of_other_kinds_can_be_served(tmp_path, kind):
+    "Rows from `fold_in_many` have 64 bits, and ids may have 16"
+    ratings = coded()
+    ratings.user_ids, ratings.item_ids = ratings.user_ids.astype(np.int16), ratings.item_ids.astype(np.uint32)
+    tables = random_tables(ratings)
+    rounded = SimpleNamespace(mean=3.5, users=tables.users.astype(kind), items=tables.items.astype(kind))
+    save_served(tmp_path/'m', rounded, ratings)
+    model = ServedModel(tmp_path/'m')
+    assert model.users.dtype == model.items.dtype == np.float32
+    model.users, model.items = rounded.users, rounded.items # as in older files
+    lists = list_everyone(model, tmp_path/'lists.npy')
+    for row in (1, 30, 59):
+        best = expected(tables, ratings)[row].max()
+        assert model.recommend(int(ratings.user_ids[row]))[0][1] == pytest.approx(best, abs=.01)
+        assert lists['predicted'][row,0] == pytest.approx(best, abs=.01)
+
+
+CHANGES = {'users': lambda x: x[:-1], 'items': lambda x: x[:-1], 'user_ids': lambda x: x[:-1],
+           'item_ids': lambda x: x[:50], 'seen': lambda x: x[:-1], 'seen_start': lambda x: x[:-1],
+           'title_text': lambda x: x[:-1], 'title_start': lambda x: x[:-1]}
+
+
+@pytest.mark.parametrize('name, change', [*CHANGES.items(), ('items', lambda x: x[:,:-1]), ('users', lambda x: x[0]),
+                                          ('users', lambda x: to_int8(x)[0]), ('seen', lambda x: x.astype('f4')), ('more', None)])
+def test_arrays_that_do_not_fit_together_are_refused(served, tmp_path, name, change):
+    from safetensors.numpy import save_file
+    arrays, texts = open_arrays(served[0].path)
+    arrays[name] = np.zeros(3, 'f4') if change is None else change(arrays[name])
+    save_file({n: np.ascontiguousarray(array) for n, array in arrays.items()}, tmp_path/'bad', texts)
+    with pytest.raises(ValueError, match='bad is not a file from save_served, or is damaged'):
+        ServedModel(tmp_path/'bad')
+
+
+@pytest.mark.parametrize('texts', [None, {'mean': 'abc'}, {'mean': 'nan'}])
+def test_a_served_file_needs_a_mean(served, tmp_path, texts):
+    from safetensors.numpy import save_file
+    arrays, _ = open_arrays(served[0].path)
+    save_file({n: np.ascontiguousarray(array) for n, array in arrays.items()}, tmp_path/'bad', texts)
+    with pytest.raises(ValueError, match='save_served'):
+        ServedModel(tmp_path/'bad')
+
+
 def test_files_are_checked(served, tmp_path):
     model, tables, ratings = served
     content = model.path.read_bytes()
-    for name, bad in {'cut': content[:5], 'short': content[:len(content)//2], 'text': b'hello'*99, 'empty': b''}.items():
+    for name, bad in {'cut': content[:5], 'short': content[:len(content)//2], 'text': b'hello'*99, 'empty': b'',
+                      'last byte': content[:-1], 'longer': content + b'x'}.items():
         (tmp_path/name).write_bytes(bad)
         with pytest.raises(ValueError, match='damaged'):
             ServedModel(tmp_path/name)
@@ -168,6 +334,14 @@ def test_what_is_saved_is_checked(tmp_path):
         save_served(path, tables, ratings, ['one'])
     with pytest.raises(ValueError, match='larger than'):
         save_served(path, tables, CodedRatings(ratings.users, ratings.items, ratings.halves, ratings.user_ids[::-1], ratings.item_ids))
+    with pytest.raises(ValueError, match='grouped by user'):
+        save_served(path, tables, CodedRatings(ratings.users[::-1], ratings.items, ratings.halves, ratings.user_ids, ratings.item_ids))
+    with pytest.raises(ValueError, match='codes of the items'):
+        save_served(path, tables, CodedRatings(ratings.users, ratings.items + 1, ratings.halves, ratings.user_ids, ratings.item_ids))
+    with pytest.raises(ValueError, match='same length'):
+        save_served(path, SimpleNamespace(mean=3.5, users=tables.users, items=tables.items[:,:-1]), ratings)
+    with pytest.raises(ValueError, match='NaN'):
+        save_served(path, SimpleNamespace(mean=np.nan, users=tables.users, items=tables.items), ratings)
     tables.items[3, 2] = np.nan
     with pytest.raises(ValueError, match='NaN'):
         save_served(path, tables, ratings)
@@ -242,6 +416,10 @@ def test_eight_bits_are_off_by_at_most_half_a_step():
     small, step = to_int8(table)
     assert small.dtype == np.int8 and np.abs(small[:,[0, 1, 3, 4]]).max() == 127
     assert (np.abs(small*step - table) <= .5001*step).all()
+    for bad in (np.nan, np.inf):
+        table[7, 1] = bad
+        with pytest.raises(ValueError, match='NaN'):
+            to_int8(table)
 
 
 def test_a_server_imports_neither_torch_nor_pandas():

@@ -13,19 +13,73 @@ import numpy as np
 
 # %% ../../nbs/further/15e_serving.ipynb #srv00013
 #| code-fold: true
-def check_ids(
+from contextlib import contextmanager
+
+_kinds = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2',
+          'I64': '<i8', 'I32': '<i4', 'I16': '<i2', 'I8': 'i1',
+          'U64': '<u8', 'U32': '<u4', 'U16': '<u2', 'U8': 'u1'}
+
+def check_finite(table):
+    "The table, or a `ValueError` if it holds NaN or infinite numbers"
+    if not np.isfinite(table).all():
+        raise ValueError('The tables hold NaN or infinite numbers. Train again.')
+    return table
+
+def check_codes(ratings, tables):
+    "Raise a `ValueError` unless the ratings are grouped by user and have the tables' items"
+    users, items, n = ratings.users, ratings.items, ratings.n_users
+    if len(users) and not ((users[1:] >= users[:-1]).all() and users[0] >= 0 and users[-1] < n):
+        raise ValueError('The ratings must be grouped by user, in the order of the codes.')
+    if len(items) and not (items.min() >= 0 and items.max() < len(tables.items)):
+        raise ValueError('The ratings must have the codes of the items of the tables.')
+
+def check_served(
     ids, # arrays of ids, by name
     tables # with a row for each of them
 ):
     "Raise a `ValueError` unless the ids are rising whole numbers, one for each row"
     for name, rows in (('user_ids', tables.users), ('item_ids', tables.items)):
         found = ids[name]
-        if found.dtype.kind not in 'iu' or not (np.diff(found) > 0).all():
+        if found.dtype.kind not in 'iu' or not (found[1:] > found[:-1]).all():
             raise ValueError(f'{name} must be whole numbers, each larger than the one before.')
         if len(found) != len(rows):
             raise ValueError(f'There are {len(rows)} rows, but {len(found)} {name}.')
-        if not np.isfinite(rows).all():
-            raise ValueError('The tables hold NaN or infinite numbers. Train again.')
+        check_finite(rows)
+    check_finite(tables.mean)
+    if tables.users.shape[1] != tables.items.shape[1]:
+        raise ValueError('The rows of users and items must be of the same length.')
+
+def fit_together(arrays, texts):
+    "Are the names, kinds and sizes of the arrays those that `save_served` writes?"
+    try:
+        (n_users, width), n_items = arrays['users'].shape, len(arrays['items'])
+        shapes = {'users': (n_users, width), 'items': (n_items, width), 'user_ids': (n_users,),
+                  'item_ids': (n_items,), 'seen_start': (n_users + 1,),
+                  'title_start': (n_items + 1,), 'seen': (arrays['seen_start'][-1],),
+                  'title_text': (arrays['title_start'][-1],)}
+        kinds = all(array.dtype.kind in ('f' if name in ('users', 'items') else 'iu')
+                    for name, array in arrays.items())
+        return (kinds and {name: array.shape for name, array in arrays.items()} == shapes
+                and np.isfinite(float(texts['mean'])))
+    except (KeyError, IndexError, TypeError, ValueError):
+        return False
+
+def check_folder(path):
+    "Raise a `ValueError` unless the folder of a file exists"
+    if not path.parent.is_dir():
+        raise ValueError(f'There is no folder {path.parent}. Create it first.')
+
+@contextmanager
+def whole_file(path):
+    "Where to write a file that replaces `path` once it is complete"
+    path = Path(path)
+    check_folder(path)
+    part = path.with_name(f'{path.name}.part')
+    try:
+        yield part
+        os.replace(part, path) # readers see the old file or the new one, never a part
+    finally:
+        part.unlink(missing_ok=True)
 
 # %% ../../nbs/further/15e_serving.ipynb #srv00014
 #| code-fold: true
@@ -37,27 +91,24 @@ def save_served(
 ):
     "Write everything that a server needs into one file: tables, ids, titles, and rated items"
     from safetensors.numpy import save_file # its compiled part isn't needed for reading
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise ValueError(f'There is no folder {path.parent}. Create it first.')
     ids = {'user_ids': np.asarray(ratings.user_ids), 'item_ids': np.asarray(ratings.item_ids)}
-    check_ids(ids, tables)
+    check_served(ids, tables)
+    check_codes(ratings, tables)
     start = np.searchsorted(ratings.users, np.arange(len(tables.users) + 1))
     texts = [str(t).encode() for t in (ids['item_ids'] if titles is None else titles)]
     if len(texts) != len(tables.items):
         raise ValueError(f'{len(texts)} titles for {len(tables.items)} items.')
     arrays = ids | {
-        'users': tables.users, 'items': tables.items, 'seen': ratings.items, 'seen_start': start,
+        'users': np.asarray(tables.users, np.float32),
+        'items': np.asarray(tables.items, np.float32),
+        'seen': ratings.items, 'seen_start': start,
         'title_text': np.frombuffer(b''.join(texts), np.uint8),
         'title_start': np.r_[0, np.cumsum([len(text) for text in texts])]}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    part = path.with_name(f'{path.name}.part')
-    save_file(arrays, part, {'mean': repr(float(tables.mean))})
-    os.replace(part, path) # readers see the old file or the new one, never a part
+    with whole_file(path) as part:
+        save_file(arrays, part, {'mean': repr(float(tables.mean))})
 
 # %% ../../nbs/further/15e_serving.ipynb #srv00016
-_kinds = {'F32': '<f4', 'F16': '<f2', 'I64': '<i8', 'I32': '<i4', 'I8': 'i1', 'U8': 'u1'}
-
 def open_arrays(
     path # of a safetensors file
 ) -> tuple: # the arrays by name, and the texts that were stored with them
@@ -73,6 +124,8 @@ def open_arrays(
             first, last = about['data_offsets']
             array = content[first:last].view(_kinds[about['dtype']])
             arrays[name] = array.reshape(about['shape'])
+        if sum(array.nbytes for array in arrays.values()) != len(content):
+            raise ValueError
     except (ValueError, KeyError, AttributeError, TypeError, OverflowError, MemoryError):
         raise ValueError(f'{Path(path).name} is damaged, or is not a safetensors file.') from None
     return arrays, texts
@@ -85,10 +138,8 @@ class ServedModel:
         path # of the file
     ):
         arrays, texts = open_arrays(path)
-        needed = {'users', 'items', 'user_ids', 'item_ids', 'seen', 'seen_start', 'title_text',
-                  'title_start'}
-        if set(arrays) != needed or 'mean' not in texts:
-            raise ValueError(f'{Path(path).name} is not a file from save_served.')
+        if not fit_together(arrays, texts):
+            raise ValueError(f'{Path(path).name} is not a file from save_served, or is damaged.')
         self.path, self.mean = Path(path), float(texts['mean'])
         vars(self).update(arrays)
 
@@ -176,7 +227,7 @@ class Scorer:
     def scores(self, begin, end):
         "What the items add to the users' means, minus infinity for items that are rated"
         import torch
-        users = torch.tensor(self.model.users[begin:end])
+        users = torch.tensor(self.model.users[begin:end], dtype=torch.float32)
         users[:,0] = 1
         res = torch.mm(users, self.items.T, out=self.memory[:len(users)])
         start = self.model.seen_start[begin:end + 1]
@@ -204,10 +255,25 @@ def fingerprint_of(
         digest.update(array)
     return digest.hexdigest()
 
-# %% ../../nbs/further/15e_serving.ipynb #srv00039
-#| code-fold: true
 _list = np.dtype([('item', '<i4'), ('predicted', '<f4')])
 
+def noted_lists(path, journal, same, shape):
+    "How many users are done in a file of lists, and their checksum; zeros if it isn't whole"
+    from zlib import crc32
+    from collab_course.further.millions import read_journal
+    done = read_journal(journal)
+    try:
+        lists = np.lib.format.open_memmap(path, mode='r') # unlike 'r+', it never extends a file
+        fits = same.items() <= done.items() and (lists.dtype, lists.shape) == (_list, shape)
+        if fits and done['users'] in range(len(lists) + 1):
+            if crc32(lists[:done['users']]) == done['checksum']:
+                return done['users'], done['checksum']
+    except (OSError, ValueError, KeyError):
+        pass
+    return 0, 0
+
+# %% ../../nbs/further/15e_serving.ipynb #srv00039
+#| code-fold: true
 def list_everyone(
     model, # a `ServedModel`
     path, # of the file with the lists, which ends in .npy
@@ -216,20 +282,24 @@ def list_everyone(
     progress:bool=False # show a progress bar?
 ) -> np.ndarray: # users x n, with the fields `item` (code, -1 for none) and `predicted`; a file
     "The best unrated items of all users; a killed run goes on where it stopped"
+    from zlib import crc32
     from collab_course.checks import check_number
-    from collab_course.further.millions import read_journal, write_atomically
+    from collab_course.further.millions import write_atomically
     n = check_number('n', n, 1, whole=True)
     at_once = check_number('at_once', at_once, 1, whole=True)
     path = Path(path)
     if path.suffix != '.npy':
         raise ValueError(f'The name of the file must end in .npy, not in {path.suffix!r}.')
+    check_folder(path)
     journal = path.with_name(f'{path.name}.json')
     same = {'n': n, 'model': fingerprint_of(model)}
-    done = read_journal(journal)
-    goes_on = same.items() <= done.items() and path.exists()
     shape = len(model.users), n
-    lists = np.lib.format.open_memmap(path, 'r+' if goes_on else 'w+', _list, shape)
-    first = done['users'] if goes_on else 0
+    first, checksum = noted_lists(path, journal, same, shape)
+    if first == 0:
+        journal.unlink(missing_ok=True) # before the lists: it must never describe others
+        path.unlink(missing_ok=True) # a program that has mapped the old lists keeps them
+    lists = np.lib.format.open_memmap(path, 'r+' if first else 'w+', _list, shape)
+    lists['item'][first:] = -1
     scorer = Scorer(model, n, at_once)
     pieces = range(first, len(lists), 8*at_once)
     if progress and len(pieces) > 0:
@@ -241,7 +311,8 @@ def list_everyone(
             rows = slice(at, min(at + at_once, end))
             lists['item'][rows], lists['predicted'][rows] = scorer.lists(rows.start, rows.stop)
         lists.flush()
-        write_atomically(journal, json.dumps(same | {'users': end}))
+        checksum = crc32(lists[begin:end], checksum)
+        write_atomically(journal, json.dumps(same | {'users': end, 'checksum': checksum}))
     return lists
 
 # %% ../../nbs/further/15e_serving.ipynb #srv00047
@@ -258,20 +329,22 @@ def write_parquet(
         from pyarrow.parquet import ParquetWriter
     except ImportError:
         raise ImportError('To write Parquet files: pip install pyarrow') from None
-    path = Path(path)
-    part = path.with_name(f'{path.name}.part')
+    user_ids, item_ids = np.asarray(user_ids), np.asarray(item_ids)
+    if getattr(lists, 'dtype', None) != _list:
+        raise ValueError('The lists must be an array from list_everyone.')
+    if len(lists) != len(user_ids) or lists['item'].max(initial=-1) >= len(item_ids):
+        raise ValueError('The ids must be those of the model that made the lists.')
     columns = {'user': user_ids.dtype, 'rank': np.int8, 'item': item_ids.dtype,
                'predicted': np.float32}
     schema = pyarrow.schema({name: pyarrow.from_numpy_dtype(kind)
                              for name, kind in columns.items()})
-    with ParquetWriter(part, schema, compression='zstd') as writer:
+    with whole_file(path) as part, ParquetWriter(part, schema, compression='zstd') as writer:
         for begin in range(0, len(lists), at_once):
             piece = np.asarray(lists[begin:begin + at_once])
             user, rank = np.nonzero(piece['item'] >= 0)
             values = (user_ids[begin + user], (rank + 1).astype(np.int8),
                       item_ids[piece['item'][user, rank]], piece['predicted'][user, rank])
             writer.write_table(pyarrow.table(dict(zip(columns, values)), schema))
-    os.replace(part, path)
 
 # %% ../../nbs/further/15e_serving.ipynb #srv00060
 #| code-fold: true
@@ -294,11 +367,7 @@ def only_users(
 def check_fold_in(tables, ratings, l2, prior):
     "Penalties and prior as arrays, or a `ValueError`"
     n, width = ratings.n_users, tables.items.shape[1]
-    users, items = ratings.users, ratings.items
-    if len(users) and not ((users[1:] >= users[:-1]).all() and users[0] >= 0 and users[-1] < n):
-        raise ValueError('The ratings must be grouped by user, in the order of the codes.')
-    if len(items) and not (items.min() >= 0 and items.max() < len(tables.items)):
-        raise ValueError('The ratings must have the codes of the items of the tables.')
+    check_codes(ratings, tables)
     prior = tables.users.mean(axis=0, dtype=float) if prior is None else np.asarray(prior, float)
     if prior.shape != (width,):
         raise ValueError(f'prior must be one row of {width} numbers, not {prior.shape}.')
@@ -348,6 +417,6 @@ def to_int8(
     table # of floats
 ) -> tuple: # whole numbers from -127 to 127, and the size of a step in each column
     "A table with a byte for each number"
-    step = np.abs(table).max(axis=0)/127
+    step = np.abs(check_finite(table)).max(axis=0, initial=0)/127
     step = np.where(step > 0, step, 1).astype(np.float32)
     return np.rint(table/step).astype(np.int8), step
