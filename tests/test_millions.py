@@ -85,8 +85,104 @@ def test_killed_at_any_moment_nothing_is_lost(tmp_path, seed):
     assert not list(folder.glob('*.part*'))
 
 
+class PowerCut(BaseException):
+    pass
+
+
+class Machine:
+    "Stands in for `open`, `os.fsync` and `os.replace`: the power fails before a step, and what wasn't synced is lost"
+    def __init__(self, steps):
+        self.left, self.files = steps, {}
+
+    def step(self):
+        if self.left <= 0:
+            self.left = -1
+            raise PowerCut
+        self.left -= 1
+
+    def open(self, *args, **options):
+        found = open(*args, **options)
+        if not found.writable():
+            return found
+        self.files[found.fileno()] = file = Unsynced(self, found)
+        return file
+
+    def fsync(self, number):
+        self.step()
+        self.files[number].sync()
+
+    def replace(self, old, new):
+        self.step()
+        REPLACE(old, new)
+
+
+REPLACE = os.replace
+
+
+class Unsynced:
+    "A file that keeps what was written until it is synced, or closed while there is power"
+    def __init__(self, machine, file):
+        self.machine, self.file, self.waiting = machine, file, []
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.machine.left >= 0:
+            self.sync()
+        self.file.close()
+
+    def write(self, data):
+        self.machine.step()
+        self.waiting.append(data)
+        return len(data)
+
+    def tell(self):
+        return self.file.tell() + sum(map(len, self.waiting))
+
+    def sync(self):
+        for data in self.waiting:
+            self.file.write(data)
+        self.file.flush()
+        self.waiting = []
+
+
+def each_power_cut(monkeypatch, work):
+    "Call `work(number)` with a power cut before the first step, the second, ..., until it gets through without one"
+    for steps in range(200):
+        with monkeypatch.context() as patched:
+            machine = Machine(steps)
+            patched.setattr(m, 'open', machine.open, raising=False)
+            patched.setattr(os, 'fsync', machine.fsync)
+            patched.setattr(os, 'replace', machine.replace)
+            try:
+                work(steps)
+                return
+            except PowerCut:
+                pass
+        yield steps
+    raise AssertionError('it never ends')
+
+
+def test_without_power_before_any_step_nothing_is_lost(tmp_path, monkeypatch):
+    "In each folder, the power fails once, before another step; no more than one piece is drawn again"
+    cut, choose, drawn, n = m.pieces, m.Chooser.choose, [], 0
+    monkeypatch.setattr(m, 'pieces', lambda counts: cut(counts, 1500))
+    monkeypatch.setattr(m.Chooser, 'choose', lambda self, *part: drawn.append(part) or choose(self, *part))
+    for n in each_power_cut(monkeypatch, lambda n: m.generate(tmp_path/str(n), 5000)):
+        folder = m.generate(tmp_path/str(n), 5000)
+        assert md5(folder/'ratings.csv') == MD5[5000], f'cut before step {n}'
+        assert sorted(f.name for f in folder.iterdir() if f.name != '.lock') == ['generated.json', 'movies.csv', 'ratings.csv']
+        assert len(drawn) <= len(set(drawn)) + 1 == 5, f'cut before step {n}'
+        drawn.clear()
+    assert n > 20
+
+
 def test_a_broken_journal_means_starting_again(tmp_path):
-    (tmp_path/'ratings.csv.part').write_text('nonsense')
+    (tmp_path/'ratings.csv.part').write_text('nonsense'*50_000)
     for text in ('{', '[]', '{"n_ratings": 5000, "seed": 7, "recipe": 1, "pieces": 1, "bytes": 5}'):
         (tmp_path/'ratings.csv.part.json').write_text(text)
         folder = m.generate(tmp_path, 5000)
@@ -378,6 +474,14 @@ def test_a_download_killed_at_any_moment(server, tmp_path, seed):
             kills += 1
         process.stdout.close()
     check(get(server, tmp_path), tmp_path)
+
+
+def test_a_download_without_power_before_any_step(server, tmp_path, monkeypatch):
+    "In each folder, the power fails once, before another step"
+    n = 0
+    for n in each_power_cut(monkeypatch, lambda n: get(server, tmp_path/str(n))):
+        check(get(server, tmp_path/str(n)), tmp_path/str(n))
+    assert n > 6
 
 
 # Where the ratings come from
