@@ -1,6 +1,8 @@
 "Millions of ratings: the same on every machine, killed and resumed without loss, read the same by every library"
+import errno
 import hashlib
 import io
+import itertools
 import os
 import signal
 import subprocess
@@ -324,7 +326,8 @@ class Server(BaseHTTPRequestHandler):
             begin = 0
         if begin >= len(s.content):
             return self.send(416, b'')
-        self.send(206 if begin else 200, s.content[begin:][:s.most], begin)
+        most = next(s.most) if hasattr(s.most, '__next__') else s.most
+        self.send(206 if begin else 200, s.content[begin:][:most], begin)
 
     def send(self, status, content, begin=0):
         s = self.server
@@ -337,7 +340,8 @@ class Server(BaseHTTPRequestHandler):
         self.send_header('Content-Length', str(whole))
         self.end_headers()
         for i in range(0, len(content), 10_000):
-            time.sleep(s.pause)
+            if s.pause:
+                time.sleep(s.pause)
             try:
                 self.wfile.write(content[i:i + 10_000])
             except OSError: # the client was killed
@@ -482,6 +486,95 @@ def test_a_download_without_power_before_any_step(server, tmp_path, monkeypatch)
     for n in each_power_cut(monkeypatch, lambda n: get(server, tmp_path/str(n))):
         check(get(server, tmp_path/str(n)), tmp_path/str(n))
     assert n > 6
+
+
+def test_a_kept_file_is_one_of_this_zip_file(server, tmp_path):
+    "The first file was unpacked before the process was killed; then the zip file changed, but no file's size"
+    work = tmp_path/'ml-1m.part'
+    server.most = 0
+    with pytest.raises(DataError):
+        get(server, tmp_path)
+    (work/'ml-1m').mkdir()
+    (work/'ml-1m'/'ratings.dat').write_bytes(b'1::10::5::978300760\n2::10::4::978300761\n'*6000)
+    server.content, server.version, server.most = zipped(stars=2), '"2"', 10**9
+    server.md5 = hashlib.md5(server.content).hexdigest().encode()
+    check(get(server, tmp_path), tmp_path, stars=2)
+
+
+def test_a_file_that_is_right_is_not_unpacked_again(tmp_path):
+    archive, folder = tmp_path/'ml-1m.zip', tmp_path/'ml-1m'
+    archive.write_bytes(zipped())
+    folder.mkdir()
+    m.unpack(archive, folder)
+    os.utime(folder/'ratings.dat', (1, 1))
+    (folder/'movies.dat').write_text('cut')
+    m.unpack(archive, folder)
+    assert (folder/'ratings.dat').stat().st_mtime == 1
+    assert (folder/'movies.dat').read_text() == '10::Alien (1979)::Horror\n'
+
+
+def test_a_server_that_breaks_off_now_here_now_there(server, tmp_path):
+    "Without ranges, reaching 60% again and again is no progress"
+    server.ignores_range, size = True, len(server.content)
+    server.most = itertools.chain([size*4//10, size*6//10]*10, itertools.repeat(size))
+    with pytest.raises(DataError, match='broke off'):
+        get(server, tmp_path)
+    assert len(server.asked) == 7
+
+
+def small_disk(room):
+    "Stands in for `open`: after `room` bytes there is no space left"
+    written = 0
+
+    def opened(*args, **options):
+        file = open(*args, **options)
+        if file.writable():
+            write = file.write
+
+            def write_if_room(data):
+                nonlocal written
+                written += len(data)
+                if written > room:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                return write(data)
+            file.write = write_if_room
+        return file
+    return opened
+
+
+@pytest.mark.parametrize('where, room', [('the journal', 0), ('the zip file', 1000), ('the folder', 300_000)])
+def test_a_full_disk_is_said_at_once(server, tmp_path, monkeypatch, where, room):
+    assert 200_000 < len(server.content) < 290_000
+    with monkeypatch.context() as patched:
+        patched.setattr(m, 'open', small_disk(room), raising=False)
+        patched.setattr(time, 'sleep', lambda seconds: pytest.fail('there is no use in waiting'))
+        with pytest.raises(DataError, match="ml-1m.part can't be written to .No space left") as caught:
+            get(server, tmp_path)
+    assert '127.0.0.1' not in str(caught.value) and server.asked == [0]
+    check(get(server, tmp_path), tmp_path)
+
+
+def test_a_connection_that_fails_while_it_is_used(server, tmp_path, monkeypatch):
+    "The server says nothing, or stops in the middle: not an error of the disk, and worth another try"
+    real, faults = m.open_url, [ConnectionResetError(errno.ECONNRESET, 'reset'), TimeoutError('timed out')]
+
+    class Stops:
+        def __init__(self, answer): self.answer = answer
+        def __getattr__(self, name): return getattr(self.answer, name)
+        def __enter__(self): return self
+        def __exit__(self, *error): self.answer.close()
+        def read1(self, n):
+            if len(faults) == 1:
+                raise faults.pop()
+            return self.answer.read1(n)
+
+    def opened(url, *args, **options):
+        if not url.endswith('.md5') and len(faults) == 2:
+            raise faults.pop(0)
+        return Stops(real(url, *args, **options))
+    monkeypatch.setattr(m, 'open_url', opened)
+    check(get(server, tmp_path), tmp_path)
+    assert not faults
 
 
 # Where the ratings come from

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 # %% ../../nbs/side/millions.ipynb #2122be58
@@ -827,10 +827,21 @@ SERVER = 'https://files.grouplens.org/datasets/movielens'
 KNOWN_MD5 = { # used if the server doesn't publish it beside the file
     'ml-25m': '6b51fb2759a8657d3bfcbfc42b592ada', 'ml-1m': 'c4d9eecfca2ab87c1945afe126590906'}
 
+@contextmanager
+def network():
+    "Make errors of the connection differ from those of the disk"
+    try:
+        yield
+    except URLError:
+        raise
+    except OSError as e:
+        raise HTTPException(reason(e)) from None
+
 def ask_rest(url, have, version):
     "The answer with the bytes of a file from number `have` on, and the number that it starts at"
     headers = {'Range': f'bytes={have}-', 'If-Range': version} if have and version else {}
-    answer = open_url(url, headers, timeout=20)
+    with network():
+        answer = open_url(url, headers, timeout=20)
     if answer.status == 206:
         found = re.match(r'bytes (\d+)-', answer.headers.get('Content-Range', ''))
         if not found or int(found[1]) != have:
@@ -842,7 +853,7 @@ def ask_rest(url, have, version):
 def published_md5(url, name):
     "The checksum that the server publishes beside the file, or the one that we know, or None"
     try:
-        with open_url(f'{url}.md5', timeout=20) as answer:
+        with network(), open_url(f'{url}.md5', timeout=20) as answer:
             text = answer.read(1000).decode('ascii', 'replace')
     except HTTPError:
         text = ''
@@ -850,6 +861,15 @@ def published_md5(url, name):
     return found[0].lower() if found else KNOWN_MD5.get(name)
 
 # %% ../../nbs/side/millions.ipynb #adc3cc42
+def blocks(answer):
+    "What the server sends"
+    while True:
+        with network():
+            block = answer.read1(2**20)
+        if not block:
+            return
+        yield block
+
 def fetch_rest(
     url:str, # address of a file
     file:Path, # the unfinished file; a journal is kept beside it
@@ -870,7 +890,7 @@ def fetch_rest(
             write_atomically(journal, json.dumps({'url': url, 'version': version, 'size': size}))
         f.seek(start)
         bar = Bar(size or 0, show)
-        while block := answer.read1(2**20):
+        for block in blocks(answer):
             f.write(block)
             bar.show(f.tell())
         return size is None or f.tell() == size
@@ -884,9 +904,8 @@ def fetch_file(
     show:bool=False # progress?
 ) -> Path: # `file`
     "Download a file in as many tries as it takes, and check it"
-    tries = 0
+    tries, longest = 0, size_of(file)
     while True:
-        before = file.stat().st_size if file.exists() else -1
         try:
             if fetch_rest(url, file, show):
                 break
@@ -896,10 +915,10 @@ def fetch_file(
                 raise
             file.unlink(missing_ok=True)
             fault = e
-        except (OSError, HTTPException) as e:
+        except (URLError, HTTPException) as e: # an error of the disk would come again
             fault = e
-        after = file.stat().st_size if file.exists() else -1
-        tries = 0 if after > before else tries + 1
+        tries = 0 if size_of(file) > longest else tries + 1
+        longest = max(longest, size_of(file))
         if tries == 5 or isinstance(getattr(fault, 'reason', None), (socket.gaierror,
                                     ConnectionRefusedError, ssl.SSLError)):
             raise fault
@@ -908,6 +927,10 @@ def fetch_file(
         file.unlink()
         raise DataError('its checksum is wrong')
     return file
+
+def size_of(file):
+    "The bytes of a file, or -1"
+    return file.stat().st_size if file.exists() else -1
 
 def md5_of(file):
     "The checksum of a file of any size"
@@ -918,6 +941,14 @@ def md5_of(file):
     return total.hexdigest()
 
 # %% ../../nbs/side/millions.ipynb #aca2b724
+def crc_of(file):
+    "The checksum that a zip file holds of a file"
+    total = 0
+    with open(file, 'rb') as f:
+        while block := f.read(2**20):
+            total = zlib.crc32(block, total)
+    return total
+
 def unpack(
     archive:Path, # zip file with one folder
     folder:Path # to put its files into
@@ -930,7 +961,7 @@ def unpack(
                 if info.is_dir() or name.startswith(('genome', '.')):
                     continue
                 dest, part = folder/name, folder/f'{name}.new'
-                if dest.exists() and dest.stat().st_size == info.file_size:
+                if dest.exists() and crc_of(dest) == info.CRC:
                     continue
                 with z.open(info) as source, open(part, 'wb') as f:
                     shutil.copyfileobj(source, f, 2**20)
@@ -963,7 +994,7 @@ def download(
                 fetch_file(url, file, published_md5(url, name), wait, show)
                 (work/name).mkdir(exist_ok=True)
                 unpack_checked(file, work/name)
-            except (OSError, HTTPException, DataError) as e:
+            except (URLError, HTTPException, DataError) as e:
                 raise DataError(
                     f'{name} could not be downloaded from {urlsplit(url).hostname} ({reason(e)}). '
                     f'To go on later: get_millions(retry=True). Or download {url} with a browser, '
