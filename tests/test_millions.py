@@ -265,6 +265,71 @@ def test_a_bad_line_is_named(tmp_path, how, bad):
         m.read_coded(tmp_path, how)
 
 
+WHOLE = '7,9,4.0,978300761\n'
+
+
+@pytest.mark.parametrize('how', HOWS)
+@pytest.mark.parametrize('bad', ['1,3,4', '1,3,4.5', '1,3,4,', '', ' ', '1,3,4.5,99,5', '1,3,4.5,x', '1,3,4.5,"99', '"1",3,4.5,99'])
+@pytest.mark.parametrize('place', ['first', 'middle', 'last', 'cut off'])
+def test_all_libraries_refuse_the_same(tmp_path, how, bad, place):
+    rows = {'first': [bad, WHOLE], 'middle': [WHOLE, bad, WHOLE], 'last': [WHOLE, bad], 'cut off': [WHOLE, bad]}[place]
+    end = '' if place == 'cut off' else '\n'
+    (tmp_path/'ratings.csv').write_text(GOOD + '\n'.join(row.strip('\n') for row in rows) + end)
+    if place == 'cut off' and not bad: # nothing is missing
+        assert len(m.read_coded(tmp_path, how)) == 2
+        return
+    number = 3 if place == 'first' else 4
+    with pytest.raises(DataError, match=f'ratings.csv, line {number}: .* is not user, item, rating .0.5 to 5. and time. Get'):
+        m.read_coded(tmp_path, how)
+
+
+@pytest.mark.parametrize('how', HOWS)
+@pytest.mark.parametrize('bad', ['+1,3,4.5,99', '1.0,3,4.5,99', '1,3,4.5 ,99', '0x1,3,4.5,99', ' 1,3,4.5,99'])
+def test_other_ways_to_write_numbers_are_refused_at_the_ends(tmp_path, how, bad):
+    "Libraries disagree about these; if a program writes them, then in the first line too"
+    header, row = GOOD.splitlines()
+    for i, lines in enumerate(([header, bad, row], [header, row, bad])):
+        (tmp_path/'ratings.csv').write_text('\n'.join(lines))
+        with pytest.raises(DataError, match=f'ratings.csv, line {i + 2}: '):
+            m.read_coded(tmp_path, how)
+
+
+@pytest.mark.parametrize('how', HOWS)
+@pytest.mark.parametrize('bad', [WHOLE, 'movieId,userId,rating,timestamp\n', 'userId;movieId;rating;timestamp\n', '\n'])
+def test_the_header_is_checked(tmp_path, how, bad):
+    (tmp_path/'ratings.csv').write_text(bad + WHOLE)
+    with pytest.raises(DataError, match='ratings.csv, line 1: .* is not the header userId,movieId,rating,timestamp. Get'):
+        m.read_coded(tmp_path, how)
+
+
+@pytest.mark.parametrize('how', HOWS)
+@pytest.mark.parametrize('start', ['', '\ufeff'])
+@pytest.mark.parametrize('end', ['\n', '\r\n'])
+@pytest.mark.parametrize('last', [True, False])
+def test_what_editors_add_is_accepted(tmp_path, how, start, end, last):
+    "A byte order mark, other line ends, no end of the last line"
+    rows = (GOOD + WHOLE).splitlines()
+    (tmp_path/'ratings.csv').write_bytes((start + end.join(rows) + end*last).encode())
+    (tmp_path/'movies.csv').write_bytes((start + end.join(['movieId,title,genres', '2,"Ä, The",', '9,B,']) + end*last).encode())
+    found = m.read_coded(tmp_path, how)
+    assert found.user_ids.tolist() == [1, 7] and found.halves.tolist() == [7, 8]
+    assert m.read_titles(tmp_path, found.item_ids).tolist() == ['Ä, The', 'B']
+
+
+@pytest.mark.parametrize('name, content', [
+    ('movies.csv', b'title,genres\nAlien,\n'), ('movies.csv', b'movieId,title\nx,Alien\n'), ('movies.csv', b'movieId,title\n2\n'),
+    ('movies.csv', b'movieId,title\n2,Caf\xe9\n'), ('movies.dat', b'2\n'), ('movies.dat', b'x::Alien::Horror\n')])
+def test_a_bad_file_of_titles_is_named(tmp_path, name, content):
+    (tmp_path/name).write_bytes(content)
+    with pytest.raises(DataError, match=f"{name} can't be used: each line must have a movie's id and title"):
+        m.read_titles(tmp_path, [2])
+
+
+def test_missing_titles_are_said(tmp_path):
+    with pytest.raises(DataError, match="movies.csv can't be read .No such file"):
+        m.read_titles(tmp_path, [2])
+
+
 @pytest.mark.parametrize('how', HOWS)
 def test_no_ratings_is_said(tmp_path, how):
     with pytest.raises(DataError, match='neither'):

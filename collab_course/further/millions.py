@@ -611,12 +611,12 @@ def integer_codes(
 # %% ../../nbs/side/millions.ipynb #ea46e648
 def layout(
     file:Path # ratings.csv or ratings.dat
-) -> tuple: # separator, header lines, names of all columns, names of user, item and rating
+) -> tuple: # separator, header lines, names of all columns, names of user, item, rating and time
     "How the columns of a file are written"
     old = file.suffix == '.dat'
-    sep, header, places, n = (':', 0, [0, 2, 4], 7) if old else (',', 1, [0, 1, 2], 4)
+    sep, header, step, n = (':', 0, 2, 7) if old else (',', 1, 1, 4)
     names = [f'c{i}' for i in range(n)]
-    return sep, header, names, [names[place] for place in places]
+    return sep, header, names, names[::step]
 
 def pieces_by_polars(file):
     "Users, items and stars"
@@ -626,13 +626,15 @@ def pieces_by_polars(file):
         raise DataError("how='polars' needs polars: pip install polars") from None
     sep, header, names, wanted = layout(file)
     kinds = dict.fromkeys(names, pl.String)
-    kinds |= dict(zip(wanted, (pl.Int32, pl.Int32, pl.Float32)))
-    table = pl.scan_csv(file, separator=sep, has_header=False, skip_rows=header, schema=kinds)
-    found = table.select(wanted).collect(engine='streaming')
-    if sum(found.null_count().row(0)):
+    kinds |= dict(zip(wanted, (pl.Int32, pl.Int32, pl.Float32, pl.Int64)))
+    table = pl.scan_csv(file, separator=sep, has_header=False, skip_rows=header, schema=kinds,
+                        quote_char=None)
+    *columns, time = wanted
+    found = table.select(*columns, cut=pl.col(time).is_null()).collect(engine='streaming')
+    if found['cut'].any() or sum(found.null_count().row(0)):
         raise ValueError('some values are missing')
     for piece in found.iter_slices(1_000_000):
-        yield [piece[name].to_numpy() for name in wanted]
+        yield [piece[name].to_numpy() for name in columns]
 
 def pieces_by_arrow(file):
     "Users, items and stars, in pieces of 4 MB of text"
@@ -642,22 +644,24 @@ def pieces_by_arrow(file):
     except ImportError:
         raise DataError("how='pyarrow' needs pyarrow: pip install pyarrow") from None
     sep, header, names, wanted = layout(file)
-    kinds = dict(zip(wanted, (pa.int32(), pa.int32(), pa.float32())))
+    kinds = dict(zip(wanted, (pa.int32(), pa.int32(), pa.float32(), pa.int64())))
     with arrow_csv.open_csv(
         file, arrow_csv.ReadOptions(skip_rows=header, column_names=names, block_size=2**22),
-        arrow_csv.ParseOptions(delimiter=sep),
+        arrow_csv.ParseOptions(delimiter=sep, quote_char=False, ignore_empty_lines=False),
         arrow_csv.ConvertOptions(include_columns=wanted, column_types=kinds)) as reader:
         for piece in reader:
-            yield [piece[name].to_numpy(zero_copy_only=False) for name in wanted]
+            if sum(column.null_count for column in piece.columns):
+                raise ValueError('some values are missing')
+            yield [piece[name].to_numpy(zero_copy_only=False) for name in wanted[:3]]
 
 def pieces_by_pandas(file):
     "Users, items and stars, in pieces of a million lines"
     sep, header, names, wanted = layout(file)
-    kinds = dict(zip(wanted, (np.int32, np.int32, np.float32)))
-    with pd.read_csv(file, sep=sep, header=None, skiprows=header, names=names, usecols=wanted,
-                     dtype=kinds, chunksize=1_000_000) as reader:
+    kinds = dict(zip(wanted, (np.int32, np.int32, np.float32, np.int64)))
+    with pd.read_csv(file, sep=sep, header=None, skiprows=header, names=names, dtype=kinds,
+                     chunksize=1_000_000, quoting=csv.QUOTE_NONE, skip_blank_lines=False) as reader:
         for piece in reader:
-            yield [piece[name].to_numpy() for name in wanted]
+            yield [piece[name].to_numpy() for name in wanted[:3]]
 
 READERS = {'polars': pieces_by_polars, 'pyarrow': pieces_by_arrow, 'pandas': pieces_by_pandas}
 
@@ -696,19 +700,47 @@ def filled_columns(
     return columns
 
 # %% ../../nbs/side/millions.ipynb #c863ebff
+HEADER = 'userId,movieId,rating,timestamp' # of ratings.csv; a byte order mark may precede it
+RIGHT = 'user, item, rating (0.5 to 5) and time'
+
+def patterns(
+    file:Path # ratings.csv or ratings.dat
+) -> tuple: # of the header (None if there is none), of any other line
+    "What a whole line has to match"
+    sep, header, *_ = layout(file)
+    number, stars, end = rb'\d{1,9}', rb'(0\.5|[1-4](\.[05])?|5(\.0)?)', rb'\r?\n?'
+    line = (b'::' if sep == ':' else b',').join([number, number, stars, rb'\d{1,18}'])
+    first = re.compile(rb'(\xef\xbb\xbf)?' + HEADER.encode() + end)
+    return first if header else None, re.compile(line + end)
+
 def first_bad_line(
     file:Path # ratings.csv or ratings.dat
-) -> tuple: # its number and its beginning; None if all lines are right
-    "The first line that isn't user, item, rating and time"
-    sep, header, *_ = layout(file)
-    between = b'::' if sep == ':' else b','
-    number = rb'\d{1,9}'
-    stars = rb'(0\.5|[1-4](\.[05])?|5(\.0)?)'
-    right = re.compile(between.join([number, number, stars, rb'\d+\r?\n?']))
+) -> tuple: # its number, its beginning, what it should be; None if all lines are right
+    "The first line that isn't the header, or user, item, rating and time"
+    header, right = patterns(file)
     with open(file, 'rb') as lines:
         for i, line in enumerate(lines, 1):
-            if i > header and not right.fullmatch(line):
-                return i, line[:40].decode('latin-1').rstrip()
+            is_header = i == 1 and header is not None
+            if not (header if is_header else right).fullmatch(line):
+                wanted = f'the header {HEADER}' if is_header else RIGHT
+                return i, line[:40].decode('latin-1').rstrip(), wanted
+
+def check_ends(
+    file:Path # ratings.csv or ratings.dat
+):
+    "Raise a `ValueError` unless the header, the first rating and the last one are right"
+    header, right = patterns(file)
+    with open(file, 'rb') as f:
+        first = f.readline(200) if header else None
+        second = f.readline(200)
+        f.seek(max(file.stat().st_size - 200, 0))
+        last = (f.read().splitlines(keepends=True) or [b''])[-1]
+    if first and not header.fullmatch(first):
+        raise ValueError('the header is wrong')
+    if not second:
+        raise DataError(f'{file} contains no ratings.')
+    if not (right.fullmatch(second) and right.fullmatch(last)):
+        raise ValueError('the first or the last rating is wrong')
 
 def rating_columns(
     file:Path, # ratings.csv or ratings.dat
@@ -716,13 +748,12 @@ def rating_columns(
 ) -> list: # users, items, half stars
     "The three columns, or a `DataError` that names the first bad line"
     try:
+        check_ends(file)
         columns = filled_columns(READERS[how](file), file.stat().st_size//8 + 1)
     except (MemoryError, DataError):
         raise
     except Exception as e: # each library has its own
         raise DataError(_unreadable(file, e)) from None
-    if not len(columns[0]):
-        raise DataError(f'{file} contains no ratings.')
     return columns
 
 def _unreadable(file, error):
@@ -732,8 +763,7 @@ def _unreadable(file, error):
     except OSError as e:
         return f"{file} can't be read ({reason(e)})."
     if bad:
-        return (f'{file}, line {bad[0]}: {bad[1]!r} is not user, item, rating (0.5 to 5) and time. '
-                'Get the file again.')
+        return f'{file}, line {bad[0]}: {bad[1]!r} is not {bad[2]}. Get the file again.'
     text = ' '.join(str(error).split())[:200]
     return f"{file} can't be used: {text}."
 
@@ -780,19 +810,34 @@ def ratings_file(
     return found[0]
 
 # %% ../../nbs/side/millions.ipynb #8293ebbb
+def _titles_in(
+    file:Path # movies.csv or movies.dat
+) -> dict: # id -> title
+    "All titles in a file"
+    if file.suffix == '.dat':
+        rows = (line.split('::') for line in file.read_text(encoding='latin-1').splitlines())
+        return {int(row[0]): row[1] for row in rows}
+    with open(file, encoding='utf-8-sig', newline='') as f: # a byte order mark is left out
+        titles = {int(row['movieId']): row['title'] for row in csv.DictReader(f)}
+    if None in titles.values():
+        raise ValueError('a title is missing')
+    return titles
+
 def read_titles(
     folder, # with movies.csv or movies.dat
     item_ids # the ids of the movies, as in `CodedRatings.item_ids`
 ) -> np.ndarray: # one title for each id, all different
     "The titles of movies, in the order of the ids"
     folder = Path(folder)
-    old = folder/'movies.dat'
-    if old.is_file():
-        rows = (line.split('::') for line in old.read_text(encoding='latin-1').splitlines())
-        titles = {int(row[0]): row[1] for row in rows}
-    else:
-        with open(folder/'movies.csv', encoding='utf-8', newline='') as f:
-            titles = {int(row['movieId']): row['title'] for row in csv.DictReader(f)}
+    old, new = folder/'movies.dat', folder/'movies.csv'
+    file = old if old.is_file() else new
+    try:
+        titles = _titles_in(file)
+    except OSError as e:
+        raise DataError(f"{file} can't be read ({reason(e)}).") from None
+    except (KeyError, IndexError, TypeError, ValueError, csv.Error):
+        raise DataError(f"{file} can't be used: each line must have a movie's id and title, below "
+                        'the header movieId,title,genres in movies.csv. Get it again.') from None
     missing = [item for item in np.asarray(item_ids).tolist() if item not in titles]
     if missing:
         raise DataError(f'Movie {missing[0]} has ratings, but no title in {folder}.')
