@@ -377,6 +377,16 @@ def test_the_split_depends_on_nothing_but_the_ids(made):
         m.train_valid(ratings, 1.5)
 
 
+@pytest.mark.parametrize('ids', [['a', 'b'], [1.5, 2.5], [-1, 2], [2, 2**32]])
+@pytest.mark.parametrize('which', ['user_ids', 'item_ids'])
+def test_the_split_needs_whole_numbers_as_ids(ids, which):
+    codes, halves = np.arange(2, dtype=np.int32), np.full(2, 8, np.uint8)
+    both = {'user_ids': np.array([1, 2]), 'item_ids': np.array([3, 4])}
+    assert sum(map(len, m.train_valid(m.CodedRatings(codes, codes, halves, **both)))) == 2
+    with pytest.raises(ValueError, match='whole numbers from 0 to 4,294,967,295'):
+        m.train_valid(m.CodedRatings(codes, codes, halves, **both | {which: np.array(ids)}))
+
+
 # The download
 
 class Server(BaseHTTPRequestHandler):

@@ -848,6 +848,12 @@ def read_titles(
     return found.to_numpy()
 
 # %% ../../nbs/side/millions.ipynb #5f33b15f
+def _check_ids(ids):
+    "Raise a `ValueError` unless the ids fit into a half of a 64-bit number"
+    if ids.dtype.kind not in 'iu' or len(ids) and not 0 <= ids.min() <= ids.max() < 2**32:
+        raise ValueError('train_valid hashes the ids, so they must be whole numbers from 0 to '
+                         '4,294,967,295. Use integer codes as ids.')
+
 def train_valid(
     ratings:CodedRatings, # all ratings
     share:float=.1, # of the ratings in the validation set
@@ -857,6 +863,8 @@ def train_valid(
     share = check_number('share', share)
     if not 0 < share < 1:
         raise ValueError(f'share must be between 0 and 1, not {share}.')
+    for ids in (ratings.user_ids, ratings.item_ids):
+        _check_ids(np.asarray(ids))
     start = int(mixed(check_number('seed', seed, 0, whole=True)).item())
     limit = int(share*2**32)
     held_out = np.empty(len(ratings), bool)
