@@ -3,7 +3,9 @@ import errno
 import hashlib
 import io
 import itertools
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -717,3 +719,52 @@ def test_a_file_that_can_no_longer_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(m, 'first_bad_line', gone)
     with pytest.raises(DataError, match="ratings.csv can't be read .Permission denied."):
         m.read_coded(tmp_path, 'pandas')
+
+
+# What chapter 15 says about its stored outputs
+
+@pytest.fixture(scope='module')
+def chapter():
+    "The text of the cells of chapter 15, and what each has printed"
+    file = Path(__file__).parent.parent/'nbs'/'further'/'15_twenty_five_million.ipynb'
+    found = {}
+    for cell in json.loads(file.read_text(encoding='utf-8'))['cells']:
+        printed = [''.join(out['data'].get('text/plain', '')) for out in cell.get('outputs', []) if 'data' in out]
+        found[''.join(cell['source'])] = '\n'.join(printed)
+    return found
+
+
+def table_of(chapter, code):
+    "The stored table below the cell with this code: row -> numbers"
+    printed = next(printed for source, printed in chapter.items() if code in source and printed)
+    rows = (re.fullmatch(r'(\S.*?)((?:  +[\d.]+)+) *', line) for line in printed.splitlines())
+    return {row[1]: [float(x) for x in row[2].split()] for row in rows if row}
+
+
+def test_the_chapter_says_how_much_faster_a_table_is(chapter):
+    words = 'zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen'.split()
+    said = re.search(r'look-up table is (\w+) to (\w+) times as fast', '\n'.join(chapter))
+    times = sorted(row[-1] for row in table_of(chapter, 'coding = side_by_side').values())
+    assert times[0] == 1 and len(times) == 4
+    assert abs(words.index(said[1]) - times[1]) < .55 > abs(words.index(said[2]) - times[-1])
+
+
+def test_the_chapter_says_what_pyarrow_needs(chapter):
+    need = {way: row[1] for way, row in table_of(chapter, 'reading = side_by_side').items()}
+    assert 'Pyarrow alone needs about as much, and pandas with pyarrow even more.' in '\n'.join(chapter)
+    assert abs(need['pyarrow'] - need['pandas']) < .25 < need['pandas with pyarrow'] - need['pandas']
+
+
+def test_the_chapter_draws_seconds_and_memory(chapter):
+    import matplotlib.pyplot as plt
+    import pandas as pd
+    rows = table_of(chapter, 'reading = side_by_side')
+    reading = pd.DataFrame.from_dict(rows, 'index', columns=['seconds', 'GB', 'bytes'])
+    assert len(reading) == 7
+    code = next(source for source in chapter if '#| fig-cap: Peak of memory' in source)
+    there = {'plt': plt, 'reading': reading, 'ratings': m.CodedRatings(*[np.arange(9)]*5)}
+    exec(code.replace('plt.show()', ''), there)
+    panels = {ax.get_xlabel(): [bar.get_width() for bar in ax.patches][::-1] for ax in plt.gcf().axes}
+    plt.close()
+    assert panels == {'peak of memory (GB)': reading['GB'].tolist(), 'seconds': reading['seconds'].tolist()}
+    assert all(word in line for line in code.splitlines()[1:3] for word in ('emory', 'econds'))
