@@ -1,8 +1,10 @@
 "Many machines: Spark's factors and metric are ours, processes end, and what two of them compute is what one computes"
 import json
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -234,3 +236,25 @@ def test_spark_solves_our_equations_and_its_metric_is_ours(tmp_path):
     complete = filled(tables, 3.5)
     assert np.isfinite(tables_rmse(complete, held_out))
     assert complete.predict(np.array([0]), np.array([SIZES[1] - 1])) == pytest.approx(3.5)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='bash')
+@pytest.mark.parametrize('pinned', [True, False])
+def test_ci_needs_the_optional_libraries_on_the_pinned_python(tmp_path, pinned):
+    root = Path(__file__).parents[1]
+    text = (root/'.ci'/'run').read_text()
+    install = text[text.index('# Optional libraries'):text.index('command -v java')]
+    for name in ('settings.ini', 'scripts'):
+        (tmp_path/name).symlink_to(root/name)
+    version = '{}.{}'.format(*sys.version_info) if pinned else '3.0'
+    (tmp_path/'constraints.txt').write_text(f'# Python {version}: x\ntorch==9\nnumba==9\n')
+    python = tmp_path/'.venv'/'bin'/'python'
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nif [ "$2" != pip ]; then exec {sys.executable} "$@"; fi\n'
+                      'echo "$@" >> calls; case "$*" in *numba*) exit 1;; esac\n')
+    python.chmod(0o755)
+    done = subprocess.run(['bash', '-c', f'set -euo pipefail\n{install}'], cwd=tmp_path, capture_output=True, text=True)
+    calls = (tmp_path/'calls').read_text()
+    assert 'not installed: numba' in done.stdout, done.stderr
+    assert (done.returncode != 0) == pinned == ('-c constraints.txt' in calls) == ('pyspark' not in calls)
+    assert ('torch==9' in calls) != pinned
