@@ -14,7 +14,7 @@ import torch
 
 from collab_course.further import machines
 from collab_course.further.machines import (
-    ShardedEmbedding, Team, als_part, average_all, batch_gradients, filled, half_sweeps, java_version, look_up_all, mean_tables,
+    ShardedEmbedding, Team, als_part, average_all, batch_gradients, filled, fit_copied, half_sweeps, java_version, look_up_all, mean_tables,
     place, read_ratings, save_sides, shipped_rows, spark_als, spark_missing, spark_rmse, spark_tables, start_spark, stop_spark, write_ratings)
 from collab_course.further.millions import CodedRatings
 from collab_course.further.sweeps import sweep_als, tables_rmse
@@ -96,6 +96,25 @@ def test_als_in_two_processes_finds_the_tables_of_one(team, tmp_path):
     for part in team.run(als_part, path, mean, n_factors=4, l2=.05, sweeps=3, engine='torch'):
         np.testing.assert_allclose(part['tables'].users, expected.users, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(part['tables'].items, expected.items, rtol=1e-3, atol=1e-4)
+
+
+RATED = pd.DataFrame({'user': RATINGS.users, 'item': RATINGS.items, 'rating': RATINGS.stars})
+
+
+def test_fastai_trains_each_process_on_its_half_of_a_batch(team):
+    alone = fit_copied(RATED, 'one', bs=64)
+    assert alone['n_rows'] == len(RATED)*4//5//64*64
+    for part in team.run(fit_copied, RATED, bs=64):
+        assert part['n_rows'] == alone['n_rows']/2
+        np.testing.assert_allclose(part['preds'], alone['preds'], rtol=1e-3)
+
+
+def test_accelerate_trains_each_process_on_its_half_of_the_ratings():
+    pytest.importorskip('accelerate')
+    with Team(2, timeout=100) as others:
+        parts = others.run(fit_copied, RATED, 'accelerate', bs=32)
+    assert [part['n_rows'] for part in parts] == [len(RATED)*4//5//64*32]*2
+    np.testing.assert_array_equal(parts[0]['preds'], parts[1]['preds'])
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/io'), reason='only Linux counts what a process writes')

@@ -471,7 +471,7 @@ def fit_copied(
     ratings, # a `DataFrame` with user, item and rating
     how:str='copied', # 'one' process, 'copied' tables, or 'accelerate': fastai's own way
     epochs:int=1, bs:int=512, seed:int=42 # as for `collab_dls` and `fit`
-) -> dict: # predictions for the validation set and their MSE
+) -> dict: # predictions for the validation set, their MSE; n_rows: trained on by this process
     "Train a `DotProductBias` with fastai in all processes of a team"
     from fastai.basics import Callback, set_seed
     from collab_course.dot_product_bias import DotProductBias
@@ -483,10 +483,15 @@ def fit_copied(
             share = slice(place()[0], None, place()[1])
             cb.learn.xb, cb.learn.yb = ((batch[share],) for batch, in (cb.xb, cb.yb))
 
+    n_rows = []
+    def count_rows(cb):
+        if cb.training:
+            n_rows.append(len(cb.y))
+
     dls = collab_dls(ratings, seed=seed, bs=bs, drop_last=True, device='cpu')
     set_seed(seed)
     model = DotProductBias.from_dls(dls)
-    learn = RatingsLearner(dls, model, loss_func=mse)
+    learn = RatingsLearner(dls, model, loss_func=mse, cbs=Callback(after_batch=count_rows))
     if how == 'copied':
         learn.model = DistributedDataParallel(model)
         learn.add_cb(Callback(before_batch=own_share))
@@ -498,7 +503,7 @@ def fit_copied(
     with torch.no_grad():
         preds = torch.cat([model.eval()(x) for x, _ in dls.valid])
     targets = torch.cat([y for _, y in dls.valid])
-    return {'preds': preds.numpy(), 'mse': mse(preds, targets).item()}
+    return {'preds': preds.numpy(), 'mse': mse(preds, targets).item(), 'n_rows': sum(n_rows)}
 
 # %% ../../nbs/further/15d_many_machines.ipynb #d15d0077
 #| code-fold: true
