@@ -15,7 +15,7 @@ import torch
 from collab_course.further import machines
 from collab_course.further.machines import (
     ShardedEmbedding, Team, als_part, average_all, batch_gradients, filled, fit_copied, half_sweeps, java_version, look_up_all, mean_tables,
-    place, read_ratings, save_sides, shipped_rows, spark_als, spark_missing, spark_rmse, spark_tables, start_spark, stop_spark, write_ratings)
+    part_solver, place, read_ratings, save_sides, shipped_rows, spark_als, spark_missing, spark_rmse, spark_tables, start_spark, stop_spark, write_ratings)
 from collab_course.further.millions import CodedRatings
 from collab_course.further.sweeps import sweep_als, tables_rmse
 
@@ -96,6 +96,21 @@ def test_als_in_two_processes_finds_the_tables_of_one(team, tmp_path):
     for part in team.run(als_part, path, mean, n_factors=4, l2=.05, sweeps=3, engine='torch'):
         np.testing.assert_allclose(part['tables'].users, expected.users, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(part['tables'].items, expected.items, rtol=1e-3, atol=1e-4)
+
+
+def solver_threads():
+    "How many threads numba uses, and how many it may use"
+    part_solver('numba')
+    import numba
+    return numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
+
+
+def test_als_uses_the_threads_of_its_process(team):
+    pytest.importorskip('numba')
+    for threads in (2, 1):
+        team.run(torch.set_num_threads, threads)
+        for used, most in team.run(solver_threads):
+            assert used == min(threads, most)
 
 
 RATED = pd.DataFrame({'user': RATINGS.users, 'item': RATINGS.items, 'rating': RATINGS.stars})

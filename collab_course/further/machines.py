@@ -730,11 +730,12 @@ def load_part(
 # %% ../../nbs/further/15d_many_machines.ipynb #d15d0115
 #| code-fold: true
 def part_solver(engine):
-    "One of the two solvers of chapter 15b, on one thread"
+    "One of the two solvers of chapter 15b, on as many threads as PyTorch has"
     engine, _ = choose_engine(engine, None)
     if engine == 'numba':
         from collab_course.further.sweeps import numba
-        numba.set_num_threads(1)
+        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+        numba.set_num_threads(threads)
         return solve_loop
 
     def solve(side, table, mean, l2):
