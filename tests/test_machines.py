@@ -203,6 +203,16 @@ def test_spark_4_needs_java_17(monkeypatch, version, found):
     assert found in spark_missing() and 'Java 17' in spark_missing()
 
 
+@pytest.mark.parametrize('master, mine', [('local[3]', True), ('spark://10.0.0.1:7077', False)])
+def test_spark_gets_the_master_and_only_its_own_machine_gets_our_address_and_folder(monkeypatch, tmp_path, master, mine):
+    monkeypatch.setattr(machines, 'spark_missing', lambda: None)
+    monkeypatch.setattr(machines, 'launch_spark', lambda settings, path: settings)
+    settings = start_spark(master, memory='3g', path=tmp_path)
+    assert settings['spark.master'] == master and settings['spark.driver.memory'] == '3g'
+    for name in ('spark.driver.host', 'spark.driver.bindAddress', 'spark.local.dir'):
+        assert (name in settings) == mine
+
+
 def test_a_row_is_shipped_to_each_block_once():
     users, items = np.array([0, 0, 0, 1, 2]), np.array([0, 2, 1, 4, 3])
     assert shipped_rows(users, items, 4, n_blocks=1) == 3
@@ -248,8 +258,10 @@ def test_means_shrink_and_fill(tmp_path):
 @pytest.mark.skipif(spark_missing() is not None, reason='needs Spark and Java')
 def test_spark_solves_our_equations_and_its_metric_is_ours(tmp_path):
     l2, held_out = .1, some_ratings(seed=1)
-    spark = start_spark(memory='1g', path=tmp_path/'with space')
+    held_out.items[:5] = SIZES[1] - 1 # the movie without a training rating
+    spark = start_spark('local[1]', memory='1g', path=tmp_path/'with space')
     try:
+        assert spark.sparkContext.master == 'local[1]'
         with pytest.raises(RuntimeError, match='running already'):
             start_spark()
         fitted = spark_als(read_ratings(spark, write_ratings(RATINGS, tmp_path/'train')), 3, l2, sweeps=4, n_blocks=2)

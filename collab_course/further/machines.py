@@ -100,7 +100,7 @@ def launch_spark(
 def start_spark(
     master:str='local[2]', # two threads of this machine; on a cluster, its address
     memory:str='2g', # limit of the driver's heap
-    path=None # folder for logs and checkpoints; default: a temporary one
+    path=None # folder for logs and checkpoints, shared by all machines; default: a temporary one
 ): # `SparkSession`
     "Start Spark without a word on the screen; `stop_spark` ends it"
     missing = spark_missing()
@@ -116,7 +116,8 @@ def start_spark(
         'spark.eventLog.rolling.enabled': 'false', 'spark.eventLog.compress': 'false',
         'spark.shuffle.compress': 'false'} # so that the log counts plain bytes
     if not master.startswith('local'): # the machines of a cluster have to find this one
-        del settings['spark.driver.host'], settings['spark.driver.bindAddress']
+        for name in ('spark.driver.host', 'spark.driver.bindAddress', 'spark.local.dir'):
+            del settings[name]
     with warnings.catch_warnings(): # of versions of pandas
         warnings.simplefilter('ignore')
         return launch_spark(settings, path)
