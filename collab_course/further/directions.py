@@ -22,6 +22,7 @@ def check_counts(rows, counts, name):
         raise ValueError('The tables hold NaN or infinite numbers. Train again.')
 
 # %% ../../nbs/further/15f_how_many_factors.ipynb #hmf00020
+#| code-fold: true
 def mean_products(
     rows, # an array
     counts # ratings of each row, which are its weight
@@ -33,7 +34,7 @@ def mean_products(
         total = total + piece.T*counts[at:at + 2**13] @ piece
     return total/np.sum(counts)
 
-def turned(rows, matrix):
+def turn_rows(rows, matrix):
     "The bias, and the factors times a matrix"
     res = rows.copy()
     np.matmul(rows[:,1:], matrix.astype(np.float32), out=res[:,1:])
@@ -60,8 +61,8 @@ def directions(
     (user_root, user_back), (item_root, item_back) = map(root_and_inverse, (of_users, of_items))
     left, strengths, right = np.linalg.svd(user_root @ item_root)
     stretch = strengths**.5
-    users = turned(tables.users, user_back @ left*stretch)
-    items = turned(tables.items, item_back @ right.T*stretch)
+    users = turn_rows(tables.users, user_back @ left*stretch)
+    items = turn_rows(tables.items, item_back @ right.T*stretch)
     return Tables(tables.mean, users, items), strengths
 
 # %% ../../nbs/further/15f_how_many_factors.ipynb #hmf00048
