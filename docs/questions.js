@@ -263,7 +263,7 @@ function refreshBoard() {
 
 function addClearButton(board) {
   const clear = () => { if (confirm('Forget the answers that you gave on this site?')) keep({}); };
-  const asFile = make('p', {}, 'Firefox keeps the answers of each page apart if pages are opened as files, as here. Then run ',
+  const asFile = make('p', {}, 'Firefox keeps the answers of each page apart if it opens pages as files, as here. If you use it, run ',
     make('code', {}, 'python3 -m http.server'), ' in the folder of this site, and open http://localhost:8000.');
   board.append(make('div', {className: 'answer-here clear-board'},
     make('p', {}, 'The board shows the answers that you gave on this site, in this browser. '

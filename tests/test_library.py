@@ -143,7 +143,7 @@ OWN = {
     'further.growth.fit_slices': 'progress', 'further.growth.fit_als': 'engine constant progress', 'further.growth.resumable': 'step state settings seconds progress',
     'further.growth.smaller': 'share', 'further.growth.list_quality': 'tables candidates',
     'further.growth.fit_power': 'excess',
-    'further.machines.start_spark': 'master memory', 'further.machines.stop_spark': 'spark',
+    'further.machines.start_spark': 'master memory settings', 'further.machines.stop_spark': 'spark',
     'further.machines.write_ratings': 'n_pieces', 'further.machines.read_ratings': 'spark',
     'further.machines.spark_als': 'n_blocks', 'further.machines.spark_tables': 'fitted',
     'further.machines.shipped_rows': 'others n_rows n_blocks',

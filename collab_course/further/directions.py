@@ -6,7 +6,7 @@
 __all__ = ['directions', 'RelevanceSweeps', 'relevance_als']
 
 # %% ../../nbs/further/15f_how_many_factors.ipynb #hmf00004
-import numpy as np
+import numpy as np, torch
 from ..checks import check_number
 from .sweeps import Sweeps, Tables
 
@@ -91,13 +91,13 @@ class RelevanceSweeps(Sweeps):
     @property
     def state(self):
         "The numbers that change, as a dictionary of arrays"
-        return super().state | {'scale': np.asarray(self.scale), 'plain': np.array(self.plain)}
+        return super().state | {
+            'scale': torch.as_tensor(self.scale).cpu().numpy(), 'plain': np.array(self.plain)}
 
     def restore(self, state):
         "Go on from a `state`"
         super().restore(state)
-        if 'scale' in state:
-            self.scale, self.plain = self._place(state['scale']), int(state['plain'])
+        self.scale, self.plain = self._place(state['scale']), int(state['plain'])
 
     def _turn(self):
         "Turn the factors, and set the penalty of each by its strength"

@@ -100,7 +100,8 @@ def launch_spark(
 def start_spark(
     master:str='local[2]', # two threads of this machine; on a cluster, its address
     memory:str='2g', # limit of the driver's heap
-    path=None # folder for logs and checkpoints, shared by all machines; default: a temporary one
+    path=None, # folder for logs and checkpoints, shared by all machines; default: a temporary one
+    settings:dict|None=None # more of Spark's settings
 ): # `SparkSession`
     "Start Spark without a word on the screen; `stop_spark` ends it"
     missing = spark_missing()
@@ -108,19 +109,18 @@ def start_spark(
         raise RuntimeError(missing)
     path = Path(path or tempfile.mkdtemp()).resolve()
     (path/'events').mkdir(parents=True, exist_ok=True)
-    settings = {
-        'spark.master': master, 'spark.driver.memory': memory, 'spark.local.dir': str(path),
-        'spark.driver.host': '127.0.0.1', 'spark.driver.bindAddress': '127.0.0.1',
+    ours = {
+        'spark.master': master, 'spark.driver.memory': memory,
         'spark.ui.enabled': 'false', 'spark.ui.showConsoleProgress': 'false',
         'spark.eventLog.enabled': 'true', 'spark.eventLog.dir': (path/'events').as_uri(),
         'spark.eventLog.rolling.enabled': 'false', 'spark.eventLog.compress': 'false',
         'spark.shuffle.compress': 'false'} # so that the log counts plain bytes
-    if not master.startswith('local'): # the machines of a cluster have to find this one
-        for name in ('spark.driver.host', 'spark.driver.bindAddress', 'spark.local.dir'):
-            del settings[name]
+    if master.startswith('local'): # the machines of a cluster have to find this one
+        ours |= {'spark.local.dir': str(path), 'spark.driver.host': '127.0.0.1',
+                 'spark.driver.bindAddress': '127.0.0.1'}
     with warnings.catch_warnings(): # of versions of pandas
         warnings.simplefilter('ignore')
-        return launch_spark(settings, path)
+        return launch_spark(ours | (settings or {}), path)
 
 # %% ../../nbs/further/15d_many_machines.ipynb #d15d0017
 #| code-fold: true
@@ -472,7 +472,7 @@ def fit_copied(
     ratings, # a `DataFrame` with user, item and rating
     how:str='copied', # 'one' process, 'copied' tables, or 'accelerate': fastai's own way
     epochs:int=1, bs:int=512, seed:int=42 # as for `collab_dls` and `fit`
-) -> dict: # predictions for the validation set, their MSE; n_rows: trained on by this process
+) -> dict: # predictions for the validation set, their MSE; n_rows: ratings in its batches
     "Train a `DotProductBias` with fastai in all processes of a team"
     from fastai.basics import Callback, set_seed
     from collab_course.dot_product_bias import DotProductBias

@@ -14,6 +14,7 @@ import numpy as np
 # %% ../../nbs/further/15e_serving.ipynb #srv00013
 #| code-fold: true
 from contextlib import contextmanager
+from zlib import crc32
 
 _kinds = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2',
           'I64': '<i8', 'I32': '<i4', 'I16': '<i2', 'I8': 'i1',
@@ -77,6 +78,8 @@ def whole_file(path):
     part = path.with_name(f'{path.name}.part')
     try:
         yield part
+        with open(part, 'r+b') as file:
+            os.fsync(file.fileno()) # now it is on the disk
         os.replace(part, path) # readers see the old file or the new one, never a part
     finally:
         part.unlink(missing_ok=True)
@@ -259,7 +262,6 @@ _list = np.dtype([('item', '<i4'), ('predicted', '<f4')])
 
 def noted_lists(path, journal, same, shape):
     "How many users are done in a file of lists, and their checksum; zeros if it isn't whole"
-    from zlib import crc32
     from collab_course.further.millions import read_journal
     done = read_journal(journal)
     try:
@@ -282,7 +284,6 @@ def list_everyone(
     progress:bool=False # show a progress bar?
 ) -> np.ndarray: # users x n, with the fields `item` (code, -1 for none) and `predicted`; a file
     "The best unrated items of all users; a killed run goes on where it stopped"
-    from zlib import crc32
     from collab_course.checks import check_number
     from collab_course.further.millions import write_atomically
     n = check_number('n', n, 1, whole=True)

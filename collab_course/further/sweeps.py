@@ -347,7 +347,7 @@ class Sweeps:
         if self.engine == 'torch':
             self.by_user = Side(*map(self._place, self.by_user))
             self.by_item = Side(*map(self._place, self.by_item))
-        self.restore({'users': users, 'items': items})
+        self.users, self.items = self._place(users), self._place(items)
 
     def _place(self, array):
         "An array as this engine has it"
